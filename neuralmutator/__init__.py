@@ -1,0 +1,24 @@
+"""neuralmutator: neural networks that rewrite, copy and regrow themselves, evolved by the whole population at once."""
+
+from neuralmutator import fitness, mutators, networks, selection, speciation
+from neuralmutator.core import rollout
+from neuralmutator.evolution import Evolution, Generation, State, evolution, run
+from neuralmutator.genome import Genome
+from neuralmutator.hall import Hall, hall_of_fame
+
+__all__ = [
+    "Evolution",
+    "Generation",
+    "Genome",
+    "Hall",
+    "State",
+    "evolution",
+    "fitness",
+    "hall_of_fame",
+    "mutators",
+    "networks",
+    "rollout",
+    "run",
+    "selection",
+    "speciation",
+]

@@ -1,0 +1,5 @@
+"""``python -m neuralmutator``."""
+
+from neuralmutator.cli.main import command
+
+command()

@@ -1,0 +1,41 @@
+"""``neuralmutator evaluate RUN``: plays a champion again."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from neuralmutator.experiment.config import build_policy
+from neuralmutator.experiment.evolve import fresh_returns
+from neuralmutator.experiment.play import bootstrap_interval, gymnasium_returns
+from neuralmutator.experiment.run_folder import RunFolder
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Play the champion of a run on fresh episodes, in JAX or in the real Gymnasium environment."""
+
+    run: tyro.conf.Positional[Path]
+    """The run folder."""
+    gymnasium: bool = False
+    """Play in Gymnasium's environment of the same name."""
+    episodes: int = 100
+    seed: int = 10_000
+    """Seed of the first episode."""
+
+
+def evaluate(options: Evaluate) -> int:
+    """Runs the command; exit status 0."""
+    if options.episodes < 1:
+        raise ValueError(f"episodes must be at least 1, got {options.episodes}")
+    folder = RunFolder(options.run)
+    config, champion = folder.config, folder.load_champion()
+    if options.gymnasium:
+        returns = gymnasium_returns(config.env, build_policy(config), champion, options.episodes, options.seed)
+    else:
+        returns = fresh_returns(config, champion, options.episodes, options.seed)
+    low, high = bootstrap_interval(returns)
+    print(f"{config.env}, {len(returns)} episodes in {'Gymnasium' if options.gymnasium else 'gymnax'}")
+    print(f"mean {returns.mean():.2f} ± {returns.std():.2f} (std), 95 % interval of the mean [{low:.2f}, {high:.2f}]")
+    print(f"min {returns.min():.2f}, max {returns.max():.2f}")
+    return 0

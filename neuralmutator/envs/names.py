@@ -1,0 +1,37 @@
+"""What the numbers of an environment mean: names of observations and actions, for pictures."""
+
+NAMES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "CartPole-v1": (
+        ("cart position", "cart velocity", "pole angle", "pole velocity"),
+        ("left", "right"),
+    ),
+    "Acrobot-v1": (
+        ("cos θ₁", "sin θ₁", "cos θ₂", "sin θ₂", "velocity θ₁", "velocity θ₂"),
+        ("torque −1", "torque 0", "torque +1"),
+    ),
+    "Pendulum-v1": (
+        ("cos θ", "sin θ", "velocity θ"),
+        ("torque",),
+    ),
+    "MountainCar-v0": (
+        ("position", "velocity"),
+        ("left", "coast", "right"),
+    ),
+    "MountainCarContinuous-v0": (
+        ("position", "velocity"),
+        ("force",),
+    ),
+    "LunarLander-v3": (
+        ("x", "y", "velocity x", "velocity y", "angle", "spin", "left leg", "right leg"),
+        ("coast", "left engine", "main engine", "right engine"),
+    ),
+}
+
+
+def names(env_id: str, observations: int, actions: int) -> tuple[list[str], list[str]]:
+    """Names of `observations` inputs and `actions` outputs; x0, x1, … and a0, a1, … where `NAMES` has none that fit."""
+    seen, done = NAMES.get(env_id, ((), ()))
+    return (
+        list(seen) if len(seen) == observations else [f"x{i}" for i in range(observations)],
+        list(done) if len(done) == actions else [f"a{i}" for i in range(actions)],
+    )

@@ -1,0 +1,359 @@
+"""Evaluate, select, speciate, replicate: one generation as a pure step."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from neuralmutator import mutators, networks, selection, speciation
+from neuralmutator.core import PyTree, rollout
+from neuralmutator.genome import Genome, flatten, take
+
+# A fitness takes a key and one genome; it gives a scalar, higher is better, or (scalar, info) with a dict of scalars
+# that a generation reports as sums over the population.
+Fitness = Callable[[jax.Array, Genome], Any]
+
+LIMIT = 5.0  # parameters are clipped to [-LIMIT, LIMIT] (the original program)
+STRUCTURAL_RATE = (0.001, 0.5)  # bounds of the heritable structural rate (the original program)
+CROSSOVER_NOISE = {"mutator": 0.002, "compat": 0.05}  # std of the noise on averaged parameters (the original program)
+
+
+class State(NamedTuple):
+    """All that the next generation needs; a checkpoint is this and the moment."""
+
+    population: Genome  # [N] not evaluated yet
+    generation: jax.Array  # i32[]
+    founders: jax.Array  # f32[N, M] mutators of generation 0
+    founder: jax.Array  # i32[N] the founder that each member descends from in the line of first parents
+    speciation: Any  # state of the speciation
+    champion: Genome  # the member with the highest single evaluation so far
+    champion_fitness: jax.Array  # f32[] that evaluation; the luckiest of many, not what the champion is worth
+
+
+class Generation(NamedTuple):
+    """What one may look at after a generation; never genomes."""
+
+    fitness: jax.Array  # f32[N] as evaluated; not finite where the evaluation was not
+    parents: jax.Array  # i32[N, 2] of each member of the *next* population; twice the same where there was one
+    metrics: dict[str, jax.Array]  # f32[] or i32[] each
+
+
+class Evolution(NamedTuple):
+    """A population that evolves; four pure functions."""
+
+    init: Callable[[jax.Array], Any]  # (key) -> state
+    step: Callable[[jax.Array, Any], tuple[Any, Generation]]  # (key, state) -> (state, generation)
+    ask: Callable[[jax.Array, Any], Genome]  # (key, state) -> population [N], to be evaluated elsewhere
+    tell: Callable[..., tuple[Any, Generation]]  # (key, state, fitness [N]) -> (state, generation)
+
+
+def default_block_size() -> int | None:
+    """Members evaluated together where the caller does not say: 64 on a CPU, else all.
+
+    On a CPU a block's parameters stay in cache through a whole episode, and a block whose episodes have ended does not
+    wait for the others; an accelerator wants everything at once.
+    """
+    return 64 if jax.default_backend() == "cpu" else None
+
+
+def in_blocks(function: Callable, block_size: int | None, *args: PyTree) -> PyTree:
+    """``vmap(function)(*args)``, at most `block_size` rows at a time; bounds memory, keeps a block's data in cache.
+
+    Blocks of one row are not vmapped at all, so that a ``lax.cond`` in `function` stays a branch.
+    """
+    rows = jax.tree.leaves(args)[0].shape[0]
+    if block_size is None or rows <= block_size:
+        return jax.vmap(function)(*args)
+    if block_size == 1:
+        return jax.lax.map(lambda row: function(*row), args)
+    # Blocks of one size, the last one filled up with repeats: a shorter last block would be compiled once more.
+    blocks = -(-rows // block_size)
+    size = -(-rows // blocks)
+    index = jnp.minimum(jnp.arange(blocks * size), rows - 1).reshape(blocks, size)
+    done = jax.lax.map(lambda i: jax.vmap(function)(*take(args, i)), index)
+    return jax.tree.map(lambda x: x.reshape(blocks * size, *x.shape[2:])[:rows], done)
+
+
+def evaluate(
+    fitness: Fitness, keys: jax.Array, population: Genome, block_size: int | None = None
+) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """Fitness f32[N] of every member, and the sums of what the fitness function reports.
+
+    Args:
+        fitness: the fitness function.
+        keys: one key per member [N], or a single one that all members meet.
+        population: genomes [N].
+        block_size: members evaluated together; None: all.
+
+    Raises:
+        ValueError: if the fitness is not a scalar.
+    """
+
+    def one(key: jax.Array, genome: Genome) -> tuple[jax.Array, dict[str, jax.Array]]:
+        result = fitness(key, genome)
+        value, info = result if isinstance(result, tuple) else (result, {})
+        if jnp.shape(value) != ():
+            raise ValueError(f"fitness must return a scalar, got an array of shape {jnp.shape(value)}")
+        return jnp.asarray(value, jnp.float32), info
+
+    if keys.ndim == 0:
+        values, info = in_blocks(partial(one, keys), block_size, population)
+    else:
+        values, info = in_blocks(one, block_size, keys, population)
+    return values, jax.tree.map(jnp.sum, info)
+
+
+def evolution(
+    policy: networks.Network,
+    mutator: mutators.Mutator,
+    fitness: Fitness | None = None,
+    *,
+    population_size: int = 80,
+    elites: int = 5,
+    select: selection.Select | None = None,
+    crossover_rate: float = 0.3,
+    species: speciation.Speciation | None = None,
+    complexity_cost: float = 0.0,
+    structural_rate: float = 0.05,
+    decay: optax.Schedule | None = None,
+    common_random_numbers: bool = True,
+    block_size: int | None | str = "auto",
+) -> Evolution:
+    """Self-replicating neuroevolution of one population.
+
+    Args:
+        policy: network that a genome's policy parameters belong to.
+        mutator: operator that rewrites a genome.
+        fitness: ``(key, genome) -> scalar`` or ``(scalar, {name: scalar})``, higher is better; a value that is not
+            finite ranks last. None if the fitness is computed elsewhere (`ask`, `tell`).
+        population_size: N.
+        elites: best members that go on unchanged.
+        select: who becomes a parent; `selection.tournament(3)` by default.
+        crossover_rate: probability that a child has two parents, where they are compatible.
+        species: speciation; `speciation.learned()` by default.
+        complexity_cost: fitness that an active policy parameter costs.
+        structural_rate: the first genomes' probability of a structural mutation; heritable from then on.
+        decay: share of a rewriting that a child takes, as a function of the generation; constant 1 by default.
+        common_random_numbers: whether all members of a generation meet the same evaluation key.
+        block_size: members evaluated and rewritten together. "auto": `default_block_size()`; None: all.
+
+    Raises:
+        ValueError: naming the field, the value and what is allowed.
+    """
+    if not isinstance(population_size, int) or population_size < 2:
+        raise ValueError(f"population_size must be a whole number of at least 2, got {population_size!r}")
+    if not isinstance(elites, int) or not 0 <= elites < population_size:
+        raise ValueError(f"elites must lie between 0 and population_size - 1 = {population_size - 1}, got {elites!r}")
+    for name, rate in (("crossover_rate", crossover_rate), ("structural_rate", structural_rate)):
+        if not 0 <= rate <= 1:
+            raise ValueError(f"{name} must lie between 0 and 1, got {rate!r}")
+    if not 0 <= complexity_cost < float("inf"):
+        raise ValueError(f"complexity_cost must be a finite number of at least 0, got {complexity_cost!r}")
+    if block_size == "auto":
+        block_size = default_block_size()
+    if block_size is not None and (not isinstance(block_size, int) or block_size < 1):
+        raise ValueError(f"block_size must be 'auto', None or a whole number of at least 1, got {block_size!r}")
+    # On a CPU a rewriting is fastest when few genomes are in cache, a structural mutation when it is a real branch.
+    rewriting_block = None if block_size is None else max(1, block_size // 4)
+    branching_block = None if block_size is None else 1
+    select = selection.tournament() if select is None else select
+    kinds = speciation.learned() if species is None else species
+    decay = optax.constant_schedule(1.0) if decay is None else decay
+    flexible = policy.topology
+
+    def num_params(topology: jax.Array) -> jax.Array:
+        if flexible is None:
+            return jnp.float32(policy.num_params)
+        return jnp.sum(flexible.mask(topology)).astype(jnp.float32)
+
+    def masked(params: jax.Array, topology: jax.Array) -> jax.Array:
+        return params if flexible is None else jnp.where(flexible.mask(topology), params, 0.0)
+
+    def birth(key: jax.Array) -> Genome:
+        key_policy, key_mutator, key_topology = jax.random.split(key, 3)
+        topology = jnp.zeros(0, jnp.int32) if flexible is None else flexible.init(key_topology)
+        return Genome(
+            policy=masked(policy.init(key_policy), topology),
+            mutator=mutator.init(key_mutator),
+            compat=jnp.zeros(kinds.num_params),
+            topology=topology,
+            structural_rate=jnp.float32(structural_rate),
+        )
+
+    def init(key: jax.Array) -> State:
+        key_birth, key_species = jax.random.split(key)
+        population = jax.vmap(birth)(jax.random.split(key_birth, population_size))
+        population, species_state = kinds.init(key_species, population)
+        return State(
+            population=population,
+            generation=jnp.int32(0),
+            founders=population.mutator,
+            founder=jnp.arange(population_size, dtype=jnp.int32),
+            speciation=species_state,
+            champion=take(population, jnp.int32(0)),
+            champion_fitness=jnp.float32(-jnp.inf),
+        )
+
+    def restructure(
+        key: jax.Array,
+        params: jax.Array,
+        topology: jax.Array,
+        rate: jax.Array,
+        other_rate: jax.Array,
+        crossing: jax.Array,
+    ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+        """Structural part of a birth: (policy f32[P], topology i32[L], structural rate, whether it changed)."""
+        key_whether, key_change, key_rate = jax.random.split(key, 3)
+        structural = ~crossing & jax.random.bernoulli(key_whether, rate)
+        params, topology = jax.lax.cond(
+            structural, lambda: flexible.mutate(key_change, params, topology), lambda: (params, topology)
+        )
+        drifted = jnp.clip(rate * jnp.exp(0.01 * jax.random.normal(key_rate)), *STRUCTURAL_RATE)
+        return params, topology, jnp.where(crossing, (rate + other_rate) / 2, drifted), structural
+
+    def reproduce(
+        key: jax.Array, a: Genome, b: Genome, crossing: jax.Array, share: jax.Array
+    ) -> tuple[Genome, jax.Array]:
+        """One child of `a`, or of `a` and `b`, and its replication error; without crossing, `b` equals `a`."""
+        key_mutate, key_noise = jax.random.split(key)
+        partner = b._replace(policy=jnp.where(crossing, b.policy, a.policy))
+        rewritten = mutator.mutate(key_mutate, a, partner)
+
+        def toward(start: jax.Array, end: jax.Array) -> jax.Array:
+            return start + share * (end - start)
+
+        mutator_params = toward(a.mutator, rewritten.mutator)
+        compat = toward(a.compat, rewritten.compat)
+        if crossover_rate > 0:
+            noise = jax.random.normal(key_noise, (a.mutator.size + a.compat.size,))
+            noise_mutator, noise_compat = jnp.split(noise, [a.mutator.size])
+            mixed = (a.mutator + b.mutator) / 2 + CROSSOVER_NOISE["mutator"] * share * noise_mutator
+            mutator_params = jnp.where(crossing, mixed, mutator_params)
+            mixed = (a.compat + b.compat) / 2 + CROSSOVER_NOISE["compat"] * share * noise_compat
+            compat = jnp.where(crossing, mixed, compat)
+        child = Genome(
+            policy=jnp.clip(masked(toward(a.policy, rewritten.policy), a.topology), -LIMIT, LIMIT),
+            mutator=jnp.clip(mutator_params, -LIMIT, LIMIT),
+            compat=jnp.clip(compat, -LIMIT, LIMIT),
+            topology=a.topology,
+            structural_rate=a.structural_rate,
+        )
+        return child, jnp.linalg.norm(rewritten.mutator - a.mutator)
+
+    def tell(
+        key: jax.Array, state: State, fitness: jax.Array, info: dict[str, jax.Array] | None = None
+    ) -> tuple[State, Generation]:
+        key_select, key_cross, key_children = jax.random.split(key, 3)
+        population = state.population
+        if jnp.shape(fitness) != (population_size,):
+            raise ValueError(f"fitness must have shape ({population_size},), got {jnp.shape(fitness)}")
+        fitness = jnp.asarray(fitness, jnp.float32)
+        sound = jnp.isfinite(fitness) & jax.vmap(lambda g: jnp.all(jnp.isfinite(flatten(g))))(population)
+        clean = jnp.where(sound, fitness, -jnp.inf)
+        sizes = jax.vmap(num_params)(population.topology)
+        penalised = clean - complexity_cost * sizes
+        groups, species_state = kinds.classify(state.speciation, population, penalised)
+        score = kinds.share(penalised, groups)
+        order = jnp.argsort(-score)
+
+        elite = order[:elites]
+        parents = select(key_select, population, score)[elites:]
+        children_count = population_size - elites
+        if crossover_rate > 0:
+            fits = kinds.compatible(state.speciation, population, groups, parents)
+            wanted = jax.random.bernoulli(key_cross, crossover_rate, (children_count,))
+            crossing = fits & wanted & (parents[:, 0] != parents[:, 1])
+        else:
+            fits = crossing = jnp.zeros(children_count, bool)
+        parents = jnp.where(crossing[:, None], parents, parents[:, :1])
+        share = decay(state.generation)
+
+        first = take(population, parents[:, 0])
+        key_structure, key_rewrite = jax.random.split(key_children)
+        structural = jnp.zeros(children_count, bool)
+        if flexible is not None:
+            keys = jax.random.split(key_structure, children_count)
+            rates = population.structural_rate[parents.T]
+            *changed, structural = in_blocks(
+                restructure, branching_block, keys, first.policy, first.topology, *rates, crossing
+            )
+            first = first._replace(policy=changed[0], topology=changed[1], structural_rate=changed[2])
+
+        def child(key: jax.Array, index: jax.Array, a: Genome) -> tuple[Genome, jax.Array]:
+            return reproduce(key, a, take(population, parents[index, 1]), crossing[index], share)
+
+        keys = jax.random.split(key_rewrite, children_count)
+        children, errors = in_blocks(child, rewriting_block, keys, jnp.arange(children_count), first)
+        pedigree = jnp.concatenate([jnp.stack([elite, elite], axis=1), parents])
+
+        best = jnp.argmax(clean)
+        better = clean[best] > state.champion_fitness
+        new = State(
+            population=jax.tree.map(lambda old, new: jnp.concatenate([old[elite], new]), population, children),
+            generation=state.generation + 1,
+            founders=state.founders,
+            founder=state.founder[pedigree[:, 0]],
+            speciation=species_state,
+            champion=jax.tree.map(lambda new, old: jnp.where(better, new[best], old), population, state.champion),
+            champion_fitness=jnp.where(better, clean[best], state.champion_fitness),
+        )
+
+        def mean(values: jax.Array) -> jax.Array:
+            return jnp.sum(jnp.where(sound, values, 0.0)) / jnp.maximum(jnp.sum(sound), 1)
+
+        drift = jax.vmap(lambda params, founder: jnp.linalg.norm(params - state.founders[founder]))(
+            population.mutator, state.founder
+        )
+        alone = ~crossing
+        error = jnp.where(alone, errors, jnp.nan)
+        shares = jnp.zeros(population_size).at[groups.member_of].add(1.0) / population_size
+        metrics = {
+            "fitness_best": clean[best],
+            "fitness_mean": mean(fitness),
+            "fitness_worst": jnp.min(jnp.where(sound, fitness, jnp.inf)),
+            "fitness_std": jnp.sqrt(mean((fitness - mean(fitness)) ** 2)),
+            "non_finite": jnp.sum(~sound),
+            "replication_error_mean": jnp.nanmean(error),
+            "replication_error_best": jnp.nanmin(error),
+            "mutator_drift_mean": mean(drift),
+            "mutator_drift_max": jnp.max(jnp.where(sound, drift, 0.0)),
+            "species": groups.count,
+            "species_entropy": -jnp.sum(jax.scipy.special.xlogy(shares, shares)),
+            "tag_distance": groups.tag_distance,
+            "compatible_share": jnp.mean(fits, dtype=jnp.float32),
+            "crossovers": jnp.sum(crossing),
+            "structural_mutations": jnp.sum(structural),
+            "policy_params_mean": mean(sizes),
+            **{name: mean(values) for name, values in jax.vmap(mutator.genes)(population.mutator).items()},
+            **(info or {}),
+        }
+        if flexible is not None:
+            metrics["layers_mean"] = jnp.mean(jnp.sum(population.topology > 0, axis=1), dtype=jnp.float32)
+            metrics["neurons_mean"] = jnp.mean(jnp.sum(population.topology, axis=1), dtype=jnp.float32)
+        if isinstance(species_state, speciation.SpeciationState):
+            metrics["species_threshold"] = state.speciation.threshold
+        return new, Generation(fitness, pedigree, metrics)
+
+    def step(key: jax.Array, state: State) -> tuple[State, Generation]:
+        key_evaluate, key_tell = jax.random.split(key)
+        if fitness is None:
+            raise ValueError("fitness is None: use ask and tell, or give evolution a fitness")
+        keys = key_evaluate if common_random_numbers else jax.random.split(key_evaluate, population_size)
+        values, info = evaluate(fitness, keys, state.population, block_size)
+        return tell(key_tell, state, values, info)
+
+    return Evolution(init, step, lambda key, state: state.population, tell)
+
+
+@partial(jax.jit, static_argnames=("evolution", "generations"))
+def run(evolution: Evolution, key: jax.Array, generations: int) -> tuple[Any, Generation]:
+    """Initialises a population and evolves it in one ``lax.scan``; pure, so ``vmap`` it over keys for several seeds.
+
+    Returns:
+        The last state, and the history: a `Generation` with a leading axis ``[generations]`` on every field.
+    """
+    key_init, key_run = jax.random.split(key)
+    return rollout(evolution.step, key_run, evolution.init(key_init), generations)

@@ -1,0 +1,1 @@
+"""Runs: configuration, folder, checkpoints, progress, playing champions."""

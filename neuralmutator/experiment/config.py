@@ -1,0 +1,205 @@
+"""What a run is, as data: nested dataclasses that build the evolution and are written into the run folder."""
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import optax
+import tyro
+
+from neuralmutator import fitness, mutators, networks, selection, speciation
+from neuralmutator.evolution import Evolution, evolution
+from neuralmutator.fitness.episodes import sizes
+from neuralmutator.hall import hall_of_fame
+
+
+@dataclass(frozen=True)
+class PolicyConfig:
+    """The network that acts."""
+
+    kind: Literal["flexible", "mlp", "recurrent", "cnn"] = "flexible"
+    """flexible: evolving layers and neurons; mlp: fixed; recurrent: with memory; cnn: for 96 x 96 x 3 pixels."""
+    hidden: tuple[int, ...] = (64, 64)
+    """mlp: widths of the hidden layers; recurrent: the first is the size of the memory."""
+    max_layers: int = 3
+    """flexible: most hidden layers."""
+    max_width: int = 64
+    """flexible: most neurons in a hidden layer."""
+
+
+@dataclass(frozen=True)
+class MutatorConfig:
+    """Details of the mutator."""
+
+    positive: bool = True
+    """dual mutators: keep strategy scales positive (log space)."""
+    scale_rate: float = 0.3
+    """dual mutators: log-normal mutation of the strategy genes, needs `positive`."""
+    meta_rate: float = 0.1
+    """dual mutators: share of its rewriting of itself that a child takes."""
+    chunk_size: int = 64
+    """dual mutators: numbers rewritten together."""
+    std: float = 0.05
+    """gaussian, self-adaptive: (first) step size."""
+    learning_rate: float = 0.3
+    """self-adaptive: std of the log step size's own mutation."""
+
+
+@dataclass(frozen=True)
+class SpeciesConfig:
+    """Details of the learned speciation."""
+
+    threshold: float = 0.5
+    """Two tags closer than this times sqrt(16) are alike."""
+    target: int | None = None
+    """Wanted number of species; steers the threshold."""
+    sharing: Literal["ranks", "fitness", "none"] = "ranks"
+    """What crowding costs: rank or fitness over sqrt(species size), or nothing."""
+    warm_start_steps: int = 300
+    """Adam steps that the first compatibility net is trained for."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """A run of the Neural Mutator; the defaults are the default preset."""
+
+    env: tyro.conf.Positional[str]
+    """Name of a gymnax environment."""
+    population_size: int = 80
+    generations: int = 50
+    episodes: int = 5
+    """Episodes per evaluation."""
+    max_steps: int | None = None
+    """A time limit shorter than the environment's own."""
+    mutator: Literal["dual-mixture", "dual-corrector", "gaussian", "self-adaptive"] = "dual-mixture"
+    speciation: bool = True
+    """Whether genomes decide by their own compatibility net whom they cross with."""
+    crossover_rate: float = 0.3
+    complexity_cost: float = 0.0
+    """Fitness that an active policy parameter costs."""
+    elites: int = 5
+    """Best members that go on unchanged."""
+    tournament: int = 3
+    """Members that compete to become a parent."""
+    structural_rate: float = 0.05
+    """First probability of a structural mutation; heritable."""
+    final_decay: float = 1.0
+    """Share of a rewriting that a child takes in the last generation; falls linearly from 1."""
+    common_random_numbers: bool = True
+    """Whether all members of a generation play the same episodes."""
+    hall: int = 8
+    """Members of the hall of fame, re-evaluated every generation; 0: the champion is the luckiest evaluation."""
+    seed: int = 0
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
+    mutation: MutatorConfig = field(default_factory=MutatorConfig)
+    species: SpeciesConfig = field(default_factory=SpeciesConfig)
+
+
+def build_policy(config: Config) -> networks.Network:
+    """The policy of a run.
+
+    Raises:
+        ValueError: if the environment is unknown, or has no flat observations where the policy wants them.
+    """
+    shape, act = sizes(config.env)
+    kind, p = config.policy.kind, config.policy
+    if kind == "cnn":
+        if len(shape) != 3:
+            raise ValueError(f"policy.kind cnn needs images, but {config.env} has observations of shape {shape}")
+        return networks.cnn(act, shape)
+    if len(shape) != 1:
+        raise ValueError(f"policy.kind {kind} needs flat observations, but those of {config.env} have shape {shape}")
+    if kind == "flexible":
+        widths = tuple(w for w in (32, 48, 64) if w <= p.max_width) or (p.max_width,)
+        layers = tuple(n for n in (1, 2) if n <= p.max_layers)
+        return networks.flexible_mlp(shape[0], act, p.max_layers, p.max_width, layers, widths)
+    if kind == "recurrent":
+        return networks.recurrent(shape[0], act, *p.hidden[:1])
+    return networks.mlp(shape[0], act, p.hidden)
+
+
+def build_mutator(config: Config) -> mutators.Mutator:
+    """The mutator of a run."""
+    m = config.mutation
+    if config.mutator == "gaussian":
+        return mutators.gaussian(m.std)
+    if config.mutator == "self-adaptive":
+        return mutators.self_adaptive(m.std, m.learning_rate)
+    dual = {"dual-mixture": mutators.dual_mixture, "dual-corrector": mutators.dual_corrector}
+    if config.mutator not in dual:
+        known = ", ".join([*dual, "gaussian", "self-adaptive"])
+        raise ValueError(f"mutator must be one of {known}, got {config.mutator!r}")
+    return dual[config.mutator](m.chunk_size, m.meta_rate, m.positive, m.scale_rate)
+
+
+def build_evolution(config: Config) -> Evolution:
+    """The evolution of a run.
+
+    Raises:
+        ValueError: naming the field, its value and what is allowed.
+    """
+    if config.generations < 1:
+        raise ValueError(f"generations must be at least 1, got {config.generations}")
+    if not 0 <= config.final_decay <= 1:
+        raise ValueError(f"final_decay must lie between 0 and 1, got {config.final_decay}")
+    if not 0 <= config.seed < 2**32:
+        raise ValueError(f"seed must lie between 0 and 2^32 - 1, got {config.seed}")
+    policy = build_policy(config)
+    task = fitness.episodes(config.env, policy, episodes=config.episodes, max_steps=config.max_steps)
+    sharing = {
+        "ranks": speciation.share_ranks,
+        "fitness": speciation.share_fitness,
+        "none": speciation.no_sharing,
+    }
+    s = config.species
+    if s.sharing not in sharing:
+        raise ValueError(f"species.sharing must be one of {', '.join(sharing)}, got {s.sharing!r}")
+    learned = speciation.learned(s.threshold, s.target, sharing[s.sharing], s.warm_start_steps)
+    built = evolution(
+        policy,
+        build_mutator(config),
+        task,
+        population_size=config.population_size,
+        elites=config.elites,
+        select=selection.tournament(config.tournament),
+        crossover_rate=config.crossover_rate,
+        species=learned if config.speciation else speciation.none(),
+        complexity_cost=config.complexity_cost,
+        structural_rate=config.structural_rate,
+        decay=optax.linear_schedule(1.0, config.final_decay, config.generations),
+        common_random_numbers=config.common_random_numbers,
+    )
+    return hall_of_fame(built, task, config.hall) if config.hall else built
+
+
+def to_dict(config: Config) -> dict[str, Any]:
+    """The configuration as plain data."""
+    return dataclasses.asdict(config)
+
+
+def from_dict(data: dict[str, Any]) -> Config:
+    """Inverse of `to_dict`.
+
+    Raises:
+        ValueError: if a field is unknown or missing.
+    """
+    nested = {"policy": PolicyConfig, "mutation": MutatorConfig, "species": SpeciesConfig}
+    try:
+        parts = {name: kind(**data[name]) for name, kind in nested.items()}
+        parts["policy"] = dataclasses.replace(parts["policy"], hidden=tuple(parts["policy"].hidden))
+        return Config(**{**data, **parts})
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"not the configuration of a run: {error}") from error
+
+
+def changes(old: Config, new: Config) -> list[str]:
+    """Names of the fields in which two configurations differ."""
+
+    def flat(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+        items = {}
+        for name, value in data.items():
+            items |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+        return items
+
+    a, b = flat(to_dict(old)), flat(to_dict(new))
+    return [name for name in a if a[name] != b[name]]

@@ -1,0 +1,204 @@
+"""A whole run of the Neural Mutator: from a configuration to a finished run folder."""
+
+import signal
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any, Protocol
+
+import jax
+import numpy as np
+
+from neuralmutator.experiment.config import Config, build_evolution, build_policy, changes
+from neuralmutator.experiment.run_folder import RunError, RunFolder
+from neuralmutator.experiment.runner import chunk_size, compile_chunk, stream
+from neuralmutator.fitness import play
+from neuralmutator.genome import Genome
+
+FRESH = 2**31  # episodes after a run draw from keys that no generation has used
+
+
+class Display(Protocol):
+    """What shows a run while it goes on."""
+
+    def update(self, moment: int, metrics: dict[str, Any]) -> None:
+        """Shows the newest metrics after `moment` generations."""
+
+
+class Interrupted(Exception):
+    """The run was stopped from outside; what it had is saved, `moment` generations."""
+
+    def __init__(self, moment: int):
+        super().__init__(f"stopped after {moment} generations")
+        self.moment = moment
+
+
+def keys(config: Config) -> tuple[jax.Array, jax.Array]:
+    """The keys that a run initialises and evolves with; those of `evolution.run`."""
+    key_init, key_run = jax.random.split(jax.random.key(config.seed))
+    return key_init, key_run
+
+
+def fresh_returns(config: Config, champion: Genome, episodes: int = 100, seed: int | None = None) -> np.ndarray:
+    """Returns f32[episodes] of a champion on episodes that its evolution has not seen.
+
+    Args:
+        config: configuration of the run.
+        champion: a genome.
+        episodes: number of episodes.
+        seed: seed of the episodes; by default another for each run.
+    """
+    key = jax.random.fold_in(jax.random.key(config.seed if seed is None else seed), FRESH)
+    return np.asarray(compile_fresh(config, champion, episodes)(key, champion))
+
+
+def compile_fresh(config: Config, champion: Genome, episodes: int) -> Callable[[jax.Array, Genome], jax.Array]:
+    """Compiles ``(key, genome) -> returns f32[episodes]``; `champion` may be abstract."""
+    one = play(config.env, build_policy(config), max_steps=config.max_steps)
+
+    def returns(key: jax.Array, genome: Genome) -> jax.Array:
+        return jax.vmap(one, (0, None))(jax.random.split(key, episodes), genome)[0]
+
+    return jax.jit(returns).lower(jax.random.key(0), champion).compile()
+
+
+def evolve(
+    config: Config,
+    output: str | Path,
+    *,
+    resume: bool = False,
+    display: Callable[[Config, int], AbstractContextManager[Display]] | None = None,
+    tensorboard: bool = False,
+    save_every: float = 10.0,
+    test_episodes: int = 100,
+) -> dict[str, Any]:
+    """Evolves a population and leaves a run folder.
+
+    Everything of moment t follows from the seed and t, chunks have the same bounds whenever a run is cut, and the state
+    is saved whole: a run that is killed and resumed ends with the bits of an undisturbed one.
+
+    Args:
+        config: what to run.
+        output: the run folder; must not exist yet, or with `resume` hold a run of the same configuration (its number
+            of generations may have grown).
+        resume: go on from the newest checkpoint.
+        display: ``(config, first generation) -> context manager of a Display``.
+        tensorboard: also write TensorBoard events (needs tensorboardX).
+        save_every: seconds between two checkpoints.
+        test_episodes: fresh episodes that the champion plays at the end.
+
+    Returns:
+        The result: the champion's mean and std over fresh episodes, and how long all took.
+
+    Raises:
+        ValueError: if the configuration is not valid.
+        RunError: if the folder cannot be used, or no member of a generation has a finite fitness.
+        Interrupted: on SIGINT or SIGTERM, after saving.
+    """
+    began = time.perf_counter()
+    evolution = build_evolution(config)
+    folder = _continue(output, config) if resume else RunFolder.create(output, config)
+    key_init, key_run = keys(config)
+    template = jax.eval_shape(evolution.init, key_init)
+    chunk = chunk_size(config.generations)
+    moment, state = folder.restore(template) if resume else (0, None)
+    folder.truncate_metrics(moment)
+    with ThreadPoolExecutor(2) as pool, _signals_raise(), _tensorboard(folder.path, tensorboard) as events:
+        compiling = pool.submit(compile_chunk, evolution.step, key_run, template, chunk)
+        champion_kind = jax.eval_shape(lambda state: state.champion, template)
+        testing = pool.submit(compile_fresh, config, champion_kind, test_episodes)
+        if state is None:
+            state = jax.jit(evolution.init)(key_init)
+        program = compiling.result()
+        compiled = time.perf_counter() - began
+        saved, saved_at = moment, time.perf_counter()
+        with display(config, moment) if display else nullcontext() as shown:
+            try:
+                clock = time.perf_counter()
+                for done, state, info in stream(program, key_run, state, chunk, config.generations, moment):
+                    rows = _rows(info.metrics, moment, time.perf_counter() - clock)
+                    clock = time.perf_counter()
+                    folder.append_metrics(rows)
+                    for row in rows if events else ():
+                        for name, value in row.items():
+                            events.add_scalar(name, value, row["generation"])
+                    moment = done
+                    if rows[-1]["non_finite"] == config.population_size:
+                        raise RunError(f"no member of generation {done - 1} has a finite fitness")
+                    if shown:
+                        shown.update(done, rows[-1])
+                    if time.perf_counter() - saved_at > save_every:
+                        folder.save(moment, state)
+                        saved, saved_at = moment, time.perf_counter()
+            except KeyboardInterrupt as stop:
+                raise Interrupted(moment) from stop
+            finally:
+                if moment > saved:
+                    folder.save(moment, state)
+                folder.close()
+        folder.save_champion(state.champion)
+        returns = np.asarray(testing.result()(jax.random.fold_in(jax.random.key(config.seed), FRESH), state.champion))
+    result = {
+        "env": config.env,
+        "seed": config.seed,
+        "generations": config.generations,
+        "test_episodes": test_episodes,
+        "champion_mean": float(returns.mean()),
+        "champion_std": float(returns.std()),
+        "compile_seconds": compiled,
+        "seconds": time.perf_counter() - began,
+    }
+    folder.save_result(result)
+    return result
+
+
+def _continue(output: str | Path, config: Config) -> RunFolder:
+    folder = RunFolder(output)
+    old = folder.config
+    differing = [name for name in changes(old, config) if name != "generations"]
+    if differing:
+        raise RunError(f"{output} was begun with another {differing[0]}: resume takes the options of the first call")
+    if config.generations < old.generations:
+        raise RunError(f"generations must be at least {old.generations} as in {output}, got {config.generations}")
+    return folder
+
+
+def _rows(metrics: dict[str, jax.Array], start: int, seconds: float) -> list[dict[str, Any]]:
+    """Stacked metrics ``[chunk]`` as one dict per generation, with the chunk's rates."""
+    columns = {name: np.asarray(values) for name, values in metrics.items()}
+    count = len(next(iter(columns.values())))
+    rows = [{"generation": start + i} | {n: column[i].item() for n, column in columns.items()} for i in range(count)]
+    for row in rows:
+        row["seconds"] = seconds / count
+        if "env_steps" in columns:
+            row["env_steps_per_second"] = float(columns["env_steps"].sum()) / seconds
+    return rows
+
+
+class _signals_raise(AbstractContextManager):  # noqa: N801 (reads as a statement)
+    """SIGTERM, too, raises KeyboardInterrupt; what was there is put back."""
+
+    def __enter__(self) -> None:
+        def stop(*_: Any) -> None:
+            raise KeyboardInterrupt
+
+        try:
+            self._old = signal.signal(signal.SIGTERM, stop)
+        except ValueError:  # not in the main thread: signals are the caller's business
+            self._old = None
+
+    def __exit__(self, *_: Any) -> None:
+        if self._old is not None:
+            signal.signal(signal.SIGTERM, self._old)
+
+
+def _tensorboard(path: Path, wanted: bool) -> AbstractContextManager:
+    if not wanted:
+        return nullcontext()
+    try:
+        from tensorboardX import SummaryWriter
+    except ImportError as error:
+        raise RunError("TensorBoard needs tensorboardX: pip install 'neuralmutator[tensorboard]'") from error
+    return SummaryWriter(str(path / "tensorboard"))

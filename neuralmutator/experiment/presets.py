@@ -1,0 +1,16 @@
+"""Configurations worth a name; ``dataclasses.replace(presets.seed, env=…)`` makes them a run."""
+
+from neuralmutator.experiment.config import Config, MutatorConfig, SpeciesConfig
+
+default = Config(env="CartPole-v1")
+"""What was measured to be best over several seeds and environments."""
+
+seed = Config(
+    env="CartPole-v1",
+    final_decay=0.2,
+    common_random_numbers=False,
+    hall=0,
+    mutation=MutatorConfig(positive=False),
+    species=SpeciesConfig(sharing="fitness"),
+)
+"""The original program's algorithm, so that its numbers can be compared."""

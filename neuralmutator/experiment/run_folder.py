@@ -1,0 +1,193 @@
+"""A run is a folder: configuration, metrics as JSON lines, checkpoints, champion, result, pictures."""
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from neuralmutator.core import PyTree
+from neuralmutator.experiment.config import Config, from_dict, to_dict
+from neuralmutator.genome import Genome
+
+
+class RunError(Exception):
+    """Something about a run or its folder that its user must know; one line."""
+
+
+class RunFolder:
+    """Reads and writes the files of one run."""
+
+    def __init__(self, path: str | Path, keep: int = 3):
+        """Names a folder; nothing is read or written yet.
+
+        Args:
+            path: the folder.
+            keep: number of checkpoints kept.
+        """
+        self.path = Path(path)
+        self._keep = keep
+        self._manager: ocp.CheckpointManager | None = None
+
+    @classmethod
+    def create(cls, path: str | Path, config: Config, keep: int = 3) -> "RunFolder":
+        """Makes a new run folder.
+
+        Raises:
+            RunError: if it exists and is not empty, or cannot be made.
+        """
+        folder = cls(path, keep)
+        try:
+            if folder.path.exists() and (not folder.path.is_dir() or any(folder.path.iterdir())):
+                raise RunError(f"{path} exists: go on with --resume, or name another folder with --output")
+            folder.path.mkdir(parents=True, exist_ok=True)
+            _write(folder.path / "config.json", json.dumps(to_dict(config), indent=2) + "\n")
+        except OSError as error:
+            raise RunError(f"cannot write the run folder {path}: {error.strerror}") from error
+        return folder
+
+    @property
+    def config(self) -> Config:
+        """The configuration of the run.
+
+        Raises:
+            RunError: if this is not a readable run folder.
+        """
+        try:
+            return from_dict(json.loads((self.path / "config.json").read_text()))
+        except FileNotFoundError as error:
+            raise RunError(f"{self.path} is not a run folder: it has no config.json") from error
+        except (OSError, ValueError, AttributeError) as error:
+            raise RunError(f"cannot read {self.path / 'config.json'}: {error}") from error
+
+    # Checkpoints
+
+    @property
+    def manager(self) -> ocp.CheckpointManager:
+        """Orbax's manager of the checkpoints, opened on first use."""
+        if self._manager is None:
+            options = ocp.CheckpointManagerOptions(max_to_keep=self._keep, create=True)
+            self._manager = ocp.CheckpointManager((self.path / "checkpoints").absolute(), options=options)
+        return self._manager
+
+    def save(self, moment: int, state: PyTree) -> None:
+        """Writes the state at a moment in the background; atomic: it is there whole or not at all."""
+        self.manager.save(moment, args=ocp.args.StandardSave(state))
+
+    def restore(self, state: PyTree) -> tuple[int, PyTree]:
+        """The newest checkpoint: its moment and state; moment 0 and None if there is none yet.
+
+        Args:
+            state: a state of the right structure, may be abstract (`jax.eval_shape`).
+
+        Raises:
+            RunError: if the checkpoint cannot be read, or holds something else.
+        """
+        moment = self.manager.latest_step()
+        if moment is None:
+            return 0, None
+        place = self.path / "checkpoints" / str(moment)
+        try:
+            restored = self.manager.restore(moment, args=ocp.args.StandardRestore(state))
+        except Exception as error:  # orbax, tensorstore and the file system each raise their own
+            reason = " ".join(str(error).split())[:160]
+            raise RunError(f"cannot read checkpoint {place}: truncated or of another run ({reason})") from error
+        wanted, found = jax.tree.map(_kind, state), jax.tree.map(_kind, restored)
+        if wanted != found:
+            raise RunError(f"checkpoint {place} holds the state of another run")
+        return moment, restored
+
+    def close(self) -> None:
+        """Waits until everything is on disk."""
+        if self._manager is not None:
+            self._manager.wait_until_finished()
+            self._manager.close()
+            self._manager = None
+
+    # Metrics
+
+    def append_metrics(self, lines: list[dict[str, Any]]) -> None:
+        """Adds one JSON line per moment and flushes them to disk; numbers that are not finite become null."""
+        with open(self.path / "metrics.jsonl", "a") as file:
+            for line in lines:
+                file.write(json.dumps({name: _finite(value) for name, value in line.items()}) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def truncate_metrics(self, moment: int) -> None:
+        """Forgets the metrics of this moment and later ones, e.g. those after the checkpoint that a run goes on from."""
+        kept = [line for line in self._metric_lines() if line["generation"] < moment]
+        _write(self.path / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in kept))
+
+    def metrics(self) -> dict[str, np.ndarray]:
+        """Every metric over the moments, f64[moments]; NaN where a line lacks it.
+
+        Raises:
+            RunError: if there are none.
+        """
+        lines = self._metric_lines()
+        if not lines:
+            raise RunError(f"{self.path} has no metrics yet")
+        names = {name: None for line in lines for name in line}
+        return {n: np.array([math.nan if line.get(n) is None else line[n] for line in lines]) for n in names}
+
+    def _metric_lines(self) -> list[dict[str, Any]]:
+        try:
+            text = (self.path / "metrics.jsonl").read_text()
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise RunError(f"cannot read {self.path / 'metrics.jsonl'}: {error.strerror}") from error
+        lines = []
+        for row in text.splitlines():
+            try:
+                lines.append(json.loads(row))
+            except ValueError:
+                break  # the line that was being written when the process was killed
+        return lines
+
+    # Champion and result
+
+    def save_champion(self, genome: Genome) -> None:
+        """Writes a genome as `champion.npz`, one array per field."""
+        temporary = self.path / "champion.tmp.npz"
+        np.savez(temporary, **{name: np.asarray(value) for name, value in genome._asdict().items()})
+        os.replace(temporary, self.path / "champion.npz")
+
+    def load_champion(self) -> Genome:
+        """The champion.
+
+        Raises:
+            RunError: if there is none, or it cannot be read.
+        """
+        place = self.path / "champion.npz"
+        try:
+            with np.load(place) as data:
+                return Genome(**{name: jax.numpy.asarray(data[name]) for name in Genome._fields})
+        except FileNotFoundError as error:
+            raise RunError(f"{self.path} has no champion yet") from error
+        except Exception as error:  # NumPy and zipfile raise half a dozen kinds
+            raise RunError(f"cannot read {place}: {error}") from error
+
+    def save_result(self, result: dict[str, Any]) -> None:
+        """Writes `result.json`."""
+        _write(self.path / "result.json", json.dumps(result, indent=2) + "\n")
+
+
+def _kind(leaf: Any) -> tuple:
+    return leaf.shape, str(leaf.dtype)
+
+
+def _finite(value: Any) -> Any:
+    return value if isinstance(value, int | str) or math.isfinite(value) else None
+
+
+def _write(path: Path, text: str) -> None:
+    """Writes a file whole or not at all."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(text)
+    os.replace(temporary, path)

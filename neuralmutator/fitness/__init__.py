@@ -1,0 +1,6 @@
+"""What a genome is asked to do: ``(key, genome) -> scalar``, higher is better."""
+
+from neuralmutator.fitness.combine import combine
+from neuralmutator.fitness.episodes import episodes, play
+
+__all__ = ["combine", "episodes", "play"]

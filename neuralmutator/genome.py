@@ -1,0 +1,38 @@
+"""The genome: flat parameters of a policy, of the mutator that rewrites all of it, and of a compatibility net."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+
+class Genome(NamedTuple):
+    """One genome, or with a leading axis ``[N]`` on every field a population of them."""
+
+    policy: jax.Array  # f32[P] parameters of the policy; inactive ones of a flexible policy are zero
+    mutator: jax.Array  # f32[M] parameters of the mutator
+    compat: jax.Array  # f32[C] parameters of the compatibility net, C = 0 without speciation
+    topology: jax.Array  # i32[L] active width of each hidden layer, 0 = absent; L = 0 when the policy is fixed
+    structural_rate: jax.Array  # f32[] probability of a structural mutation
+
+
+def flatten(genome: Genome) -> jax.Array:
+    """All evolved parameters as one vector f32[P + M + C], in the order policy, mutator, compat."""
+    return jnp.concatenate([genome.policy, genome.mutator, genome.compat])
+
+
+def unflatten(flat: jax.Array, genome: Genome) -> Genome:
+    """`genome` with its parameters replaced by those of the vector `flat` f32[P + M + C]; inverse of `flatten`."""
+    ends = (genome.policy.size, genome.policy.size + genome.mutator.size)
+    policy, mutator, compat = jnp.split(flat, ends)
+    return genome._replace(policy=policy, mutator=mutator, compat=compat)
+
+
+def chunks(flat: jax.Array, chunk_size: int) -> jax.Array:
+    """Cuts f32[n] into f32[ceil(n / chunk_size), chunk_size], zero-padded at the end."""
+    return jnp.pad(flat, (0, -flat.size % chunk_size)).reshape(-1, chunk_size)
+
+
+def take(population: Genome, index: jax.Array) -> Genome:
+    """The members of a population at the indices i32[...]; works for any pytree with a leading axis."""
+    return jax.tree.map(lambda x: x[index], population)

@@ -1,0 +1,97 @@
+"""An honest hall of fame: champions are evaluated again, on fresh draws, before and after they are kept."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from neuralmutator.evolution import Evolution, Fitness, Generation, evaluate
+from neuralmutator.genome import Genome, take
+
+PRIOR = 4.0  # evaluations' worth of belief that a member is as good as the mean of the hall
+
+
+class Hall(NamedTuple):
+    """State of an evolution with a hall of fame of K members."""
+
+    evolution: Any  # state of the evolution within
+    members: Genome  # [K]
+    total: jax.Array  # f32[K] sum of each member's evaluations since it entered
+    count: jax.Array  # f32[K] number of them; 0 for the candidate that entered last
+
+    @property
+    def population(self) -> Genome:
+        """The population, not evaluated yet."""
+        return self.evolution.population
+
+    @property
+    def estimates(self) -> jax.Array:
+        """What each member is worth, f32[K]: its mean, shrunk towards the mean of the hall; -inf if unevaluated."""
+        sound = jnp.isfinite(self.total)
+        everyone = jnp.sum(jnp.where(sound, self.total, 0.0)) / jnp.maximum(jnp.sum(sound * self.count), 1.0)
+        shrunk = (self.total + PRIOR * everyone) / (self.count + PRIOR)
+        return jnp.where(sound & (self.count > 0), shrunk, -jnp.inf)
+
+    @property
+    def champion(self) -> Genome:
+        """The member with the highest estimate; of equal ones the most tested."""
+        return take(self.members, jnp.lexsort((self.count, self.estimates))[-1])
+
+    @property
+    def champion_fitness(self) -> jax.Array:
+        """The champion's estimate, f32[]."""
+        return jnp.max(self.estimates)
+
+
+def hall_of_fame(evolution: Evolution, fitness: Fitness, size: int = 8) -> Evolution:
+    """Wraps an evolution so that ``state.champion`` is what re-evaluations say, not one lucky evaluation.
+
+    Each generation all members of the hall are evaluated once more with fresh draws, each with its own; the worst then
+    makes room for the best of the generation, whose own evaluation (the luckiest of many) is forgotten.
+
+    Args:
+        evolution: what to wrap; its state must have a `population`.
+        fitness: the fitness to re-evaluate with.
+        size: number of members K, at least 2.
+
+    Raises:
+        ValueError: if `size` is below 2.
+    """
+    if size < 2:
+        raise ValueError(f"hall size must be at least 2, got {size!r}")
+
+    def init(key: jax.Array) -> Hall:
+        state = evolution.init(key)
+        return Hall(
+            state,
+            jax.tree.map(lambda x: jnp.repeat(x[:1], size, axis=0), state.population),
+            jnp.zeros(size),
+            jnp.zeros(size),
+        )
+
+    def update(key: jax.Array, old: Hall, state: Any, generation: Generation) -> tuple[Hall, Generation]:
+        values, _ = evaluate(fitness, jax.random.split(key, size), old.members)
+        hall = Hall(state, old.members, old.total + jnp.where(jnp.isnan(values), -jnp.inf, values), old.count + 1)
+        best = jnp.argmax(jnp.where(jnp.isfinite(generation.fitness), generation.fitness, -jnp.inf))
+        candidate = take(old.population, best)
+        known = jnp.any(jnp.all(hall.members.policy == candidate.policy, axis=1))
+        leaves = (jnp.arange(size) == jnp.argmin(hall.estimates)) & ~known
+        metrics = generation.metrics | {"champion_fitness": hall.champion_fitness}
+        hall = hall._replace(
+            members=jax.tree.map(
+                lambda old, new: jnp.where(leaves.reshape(-1, *[1] * new.ndim), new, old), hall.members, candidate
+            ),
+            total=jnp.where(leaves, 0.0, hall.total),
+            count=jnp.where(leaves, 0.0, hall.count),
+        )
+        return hall, generation._replace(metrics=metrics)
+
+    def step(key: jax.Array, hall: Hall) -> tuple[Hall, Generation]:
+        key_step, key_hall = jax.random.split(key)
+        return update(key_hall, hall, *evolution.step(key_step, hall.evolution))
+
+    def tell(key: jax.Array, hall: Hall, values: jax.Array) -> tuple[Hall, Generation]:
+        key_tell, key_hall = jax.random.split(key)
+        return update(key_hall, hall, *evolution.tell(key_tell, hall.evolution, values))
+
+    return Evolution(init, step, lambda key, hall: evolution.ask(key, hall.evolution), tell)

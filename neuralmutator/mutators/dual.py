@@ -1,0 +1,153 @@
+"""The dual mutators: a corrector network inside the genome rewrites the whole genome chunk by chunk.
+
+    base  = chunk, or the mean of both parents' chunks                                      [K]
+    e     = tanh(base W_e + b_e)                                                            [16]
+    corr  = clip(scale · tanh(tanh([e, ref, e - ref] W_1 + b_1) W_2 + b_2), -0.1, 0.1)      [K]
+    out   = base + corr + explore · N(0, I)
+
+`ref`, `scale` and `explore` come from a policy set or from a meta set, by what the chunk begins with (hence *dual*).
+The *mixture* adds, with the heritable probability p_gauss, gauss_scale · N(0, I) to the whole policy.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from neuralmutator.genome import Genome, chunks, flatten, unflatten
+from neuralmutator.mutators.base import Mutator, check_rates, mean
+
+CODE = 16  # width of the code of a chunk
+HIDDEN = 64  # width of the corrector
+MAX_CORRECTION = 0.1
+# Strategy genes in the order of their place in the genome, with the values that a fresh genome starts with.
+SCALES = {
+    "correction_scale_policy": 0.03,
+    "correction_scale_meta": 0.01,
+    "explore_scale_policy": 0.01,
+    "explore_scale_meta": 0.002,
+}
+MIXTURE = {"p_gauss": 0.20, "gauss_scale": 0.03}
+
+
+class Organs(NamedTuple):
+    """The mutator's parameters by part; K is the chunk size."""
+
+    references: jax.Array  # f32[2, 16] policy, meta
+    encoder: tuple[jax.Array, jax.Array]  # f32[K, 16], f32[16]
+    corrector: tuple[jax.Array, jax.Array, jax.Array, jax.Array]  # f32[48, 64], f32[64], f32[64, K], f32[K]
+    genes: jax.Array  # f32[4 or 6]
+
+
+def _organs(params: jax.Array, chunk_size: int) -> Organs:
+    k, c, h = chunk_size, CODE, HIDDEN
+    shapes = [(2, c), (k, c), (c,), (3 * c, h), (h,), (h, k), (k,)]
+    parts, start = [], 0
+    for shape in shapes:
+        size = shape[0] * (shape[1] if len(shape) == 2 else 1)
+        parts.append(params[start : start + size].reshape(shape))
+        start += size
+    return Organs(parts[0], (parts[1], parts[2]), (parts[3], parts[4], parts[5], parts[6]), params[start:])
+
+
+def dual_corrector(
+    chunk_size: int = 64, meta_rate: float = 0.1, positive: bool = True, scale_rate: float = 0.3
+) -> Mutator:
+    """The corrector and its exploration noise, without the Gaussian escape; 8,372 parameters.
+
+    Arguments and errors: see `dual_mixture`.
+    """
+    return _dual(SCALES, chunk_size, meta_rate, positive, scale_rate)
+
+
+def dual_mixture(
+    chunk_size: int = 64, meta_rate: float = 0.1, positive: bool = True, scale_rate: float = 0.3
+) -> Mutator:
+    """The Neural Mutator's own mutator: corrector, exploration noise and Gaussian escape; 8,374 parameters.
+
+    Args:
+        chunk_size: numbers rewritten together, K.
+        meta_rate: share of its rewriting of itself and of the compatibility net that a child takes.
+        positive: strategy genes stand in log space (p_gauss in logit space), as offsets from their starting values, so
+            that scales stay positive whatever happens to them. False: raw values, as the original program has them;
+            nothing keeps those positive.
+        scale_rate: with `positive`, std of the log-normal mutation of the genes, beside what the corrector does to
+            them. The original's genes move by about 1e-3 a generation, which is too slow to adapt.
+
+    Raises:
+        ValueError: if `chunk_size` is not a whole number of at least 1, or a rate is negative or not finite.
+    """
+    return _dual(SCALES | MIXTURE, chunk_size, meta_rate, positive, scale_rate)
+
+
+def _dual(starts: dict[str, float], chunk_size: int, meta_rate: float, positive: bool, scale_rate: float) -> Mutator:
+    if not isinstance(chunk_size, int) or chunk_size < 1:
+        raise ValueError(f"chunk_size must be a whole number of at least 1, got {chunk_size!r}")
+    check_rates(meta_rate=meta_rate, scale_rate=scale_rate)
+    names, values = tuple(starts), tuple(starts.values())
+    k, c, h = chunk_size, CODE, HIDDEN
+    num_params = 2 * c + (k + 1) * c + (3 * c + 1) * h + (h + 1) * k + len(starts)
+
+    def express(genes: jax.Array) -> dict[str, jax.Array]:
+        if not positive:
+            return dict(zip(names, genes, strict=True))
+        start = jnp.array(values)
+        scales = start * jnp.exp(genes)
+        if "p_gauss" in starts:
+            odds = values[4] / (1 - values[4]) * jnp.exp(genes[4])
+            scales = scales.at[4].set(odds / (1 + odds))
+        return dict(zip(names, scales, strict=True))
+
+    def init(key: jax.Array) -> jax.Array:
+        key_references, key_layers = jax.random.split(key)
+        fan_in = np.repeat([k, 3 * c, h], [(k + 1) * c, (3 * c + 1) * h, (h + 1) * k]).astype(np.float32)
+        return jnp.concatenate(
+            [
+                0.1 * jax.random.normal(key_references, (2 * c,)),
+                jax.random.uniform(key_layers, fan_in.shape, minval=-1.0) * fan_in**-0.5,
+                jnp.zeros(len(starts)) if positive else jnp.array(values),
+            ]
+        )
+
+    def mutate(key: jax.Array, genome: Genome, partner: Genome | None = None) -> Genome:
+        organs = _organs(genome.mutator, k)
+        scale = express(organs.genes)
+        base = flatten(mean(genome, partner))
+        pieces = chunks(base, k)
+        policy_size = genome.policy.size
+        of_policy = (jnp.arange(pieces.shape[0]) * k < policy_size)[:, None]
+
+        # One draw for everything: each further one would cost compile time.
+        noise, escape_draw, drift = jnp.split(
+            jax.random.normal(key, (base.size + 1 + len(starts),)), [base.size, base.size + 1]
+        )
+
+        code = jnp.tanh(pieces @ organs.encoder[0] + organs.encoder[1])
+        w1, b1, w2, b2 = organs.corrector
+        w_code, w_reference, w_difference = jnp.split(w1, 3)
+        # [e, ref, e - ref] W_1 = e (W_e + W_d) + ref (W_r - W_d), and the second term takes just two values.
+        offset = organs.references @ (w_reference - w_difference) + b1
+        hidden = jnp.tanh(code @ (w_code + w_difference) + jnp.where(of_policy, offset[0], offset[1]))
+        strength = jnp.where(of_policy, scale["correction_scale_policy"], scale["correction_scale_meta"])
+        correction = jnp.clip(strength * jnp.tanh(hidden @ w2 + b2), -MAX_CORRECTION, MAX_CORRECTION)
+
+        explore = jnp.where(of_policy, scale["explore_scale_policy"], scale["explore_scale_meta"])
+        spread = jnp.broadcast_to(explore, pieces.shape).reshape(-1)[: base.size]
+        if "p_gauss" in starts:
+            # Exploration and escape are two independent Gaussians: one draw with the summed variance is the same.
+            escapes = jax.scipy.stats.norm.cdf(escape_draw[0]) < scale["p_gauss"]
+            escape = jnp.where(escapes, scale["gauss_scale"], 0.0)
+            in_policy = jnp.arange(base.size) < policy_size
+            spread = jnp.sqrt(spread**2 + jnp.where(in_policy, escape, 0.0) ** 2)
+        change = correction.reshape(-1)[: base.size] + spread * noise
+        meta = jnp.arange(base.size) >= policy_size
+        child = unflatten(base + jnp.where(meta, meta_rate, 1.0) * change, genome)
+        if not positive:
+            return child
+        return child._replace(mutator=child.mutator.at[-len(starts) :].add(scale_rate * drift))
+
+    def genes(params: jax.Array) -> dict[str, jax.Array]:
+        return express(params[num_params - len(starts) :])
+
+    return Mutator(num_params, init, mutate, genes)

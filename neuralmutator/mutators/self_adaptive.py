@@ -1,0 +1,32 @@
+"""A heritable mutation strength, mutated log-normally: evolution strategies' self-adaptation."""
+
+import jax
+import jax.numpy as jnp
+
+from neuralmutator.genome import Genome
+from neuralmutator.mutators.base import Mutator, check_rates, mean
+
+
+def self_adaptive(std: float = 0.05, learning_rate: float = 0.3) -> Mutator:
+    """One gene, the logarithm of a step size; the child's gene is mutated first and then used (Schwefel 1981).
+
+        gene' = gene + learning_rate · N(0, 1);   child = base + std · exp(gene') · N(0, I)
+
+    Args:
+        std: step size of a fresh genome, whose gene is 0.
+        learning_rate: std of the gene's own mutation.
+
+    Raises:
+        ValueError: if an argument is negative or not finite.
+    """
+    check_rates(std=std, learning_rate=learning_rate)
+
+    def mutate(key: jax.Array, genome: Genome, partner: Genome | None = None) -> Genome:
+        base = mean(genome, partner)
+        size = base.policy.size
+        draw = jax.random.normal(key, (size + base.compat.size + 1,))
+        gene = base.mutator + learning_rate * draw[-1:]
+        noise = std * jnp.exp(gene) * draw[:-1]
+        return base._replace(policy=base.policy + noise[:size], mutator=gene, compat=base.compat + noise[size:])
+
+    return Mutator(1, lambda key: jnp.zeros(1), mutate, lambda params: {"step_size": std * jnp.exp(params[0])})

@@ -1,0 +1,268 @@
+"""Networks as pure functions of flat parameters, so that a genome can hold any of them."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+
+from neuralmutator import topology as structure
+from neuralmutator.genome import Genome
+
+Activation = Callable[[jax.Array], jax.Array]
+
+
+class Network(NamedTuple):
+    """A network of flat parameters.
+
+    A network of variable structure (`topology` is set) takes its topology i32[L] as a third argument of `apply`; a
+    stateful one (`initial_state` is set) takes ``(state, x)`` as its input and gives ``(state, y)``. `policy_step` hides
+    the difference.
+    """
+
+    num_params: int
+    init: Callable[[jax.Array], jax.Array]  # (key) -> f32[P]
+    apply: Callable[..., Any]  # (f32[P], x) -> y
+    activations: Callable[..., tuple[jax.Array, ...]]  # as apply, gives the output of every layer; for pictures
+    topology: structure.Topology | None = None
+    initial_state: Any = None
+
+
+def policy_step(network: Network, genome: Genome) -> Callable[[Any, jax.Array], tuple[Any, jax.Array]]:
+    """The policy of one genome as ``(carry, observation) -> (carry, output)``, whatever its kind.
+
+    The carry starts as ``network.initial_state``, which is None for a network without memory.
+    """
+    if network.initial_state is not None:
+        return lambda carry, x: network.apply(genome.policy, (carry, x))
+    if network.topology is not None:
+        return lambda carry, x: (carry, network.apply(genome.policy, x, genome.topology))
+    return lambda carry, x: (carry, network.apply(genome.policy, x))
+
+
+def _positive(**sizes: int) -> None:
+    for name, value in sizes.items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+
+
+def _uniform(fan_in: int) -> Callable[..., jax.Array]:
+    """Initialiser U(-1/sqrt(fan_in), +1/sqrt(fan_in)), for weights and biases alike."""
+    bound = fan_in**-0.5
+    return lambda key, shape, dtype=jnp.float32: jax.random.uniform(key, shape, dtype, -bound, bound)
+
+
+def _dense(inputs: int, features: int, name: str) -> nn.Dense:
+    return nn.Dense(features, kernel_init=_uniform(inputs), bias_init=_uniform(inputs), name=name)
+
+
+def from_flax(module: nn.Module, sample_input: Any, initial_state: Any = None) -> Network:
+    """Any flax.linen module as a network of flat parameters.
+
+    Args:
+        module: a module without mutable collections (no batch norm) and without random streams (no dropout).
+        sample_input: an input of the right shape and dtype, e.g. ``jnp.zeros(4)``; the module must map one unbatched
+            observation to one output. For a module with memory: the input alone, without the state.
+        initial_state: state that a module with memory starts an episode with. Its ``__call__`` then takes
+            ``(state, x)`` and returns ``(state, y)``.
+
+    Raises:
+        ValueError: if the module has variables other than parameters.
+    """
+    inputs = sample_input if initial_state is None else (initial_state, sample_input)
+    variables = jax.eval_shape(module.init, jax.random.key(0), inputs)
+    if extra := sorted(set(variables) - {"params"}):
+        raise ValueError(f"module: variable collections other than 'params' are not supported, got {extra}")
+    template = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), variables.get("params", {}))
+    flat, unravel = ravel_pytree(template)
+
+    def init(key: jax.Array) -> jax.Array:
+        return ravel_pytree(module.init(key, inputs).get("params", {}))[0]
+
+    def apply(params: jax.Array, x: Any) -> Any:
+        return module.apply({"params": unravel(params)}, x)
+
+    def activations(params: jax.Array, x: Any) -> tuple[jax.Array, ...]:
+        if hasattr(module, "activations"):
+            return module.apply({"params": unravel(params)}, x, method="activations")
+        _, seen = module.apply({"params": unravel(params)}, x, capture_intermediates=True)
+        return tuple(jax.tree.leaves(seen["intermediates"]))
+
+    return Network(flat.size, init, apply, activations, initial_state=initial_state)
+
+
+class MLP(nn.Module):
+    """Dense layers with an activation between them; linear output."""
+
+    sizes: tuple[int, ...]  # inputs, hidden layers …, outputs
+    activation: Activation = nn.tanh
+
+    @nn.compact
+    def activations(self, x: jax.Array) -> tuple[jax.Array, ...]:
+        """Outputs of every layer, the network's own output last."""
+        outputs = []
+        for i, (inputs, features) in enumerate(zip(self.sizes, self.sizes[1:], strict=False)):
+            x = _dense(inputs, features, f"dense_{i}")(x)
+            if i < len(self.sizes) - 2:
+                x = self.activation(x)
+            outputs.append(x)
+        return tuple(outputs)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Output f32[act] for an observation f32[obs]."""
+        return self.activations(x)[-1]
+
+
+class CNN(nn.Module):
+    """The original's driver: four stride-2 convolutions (3→8→16→16→8, ReLU), then 288→32 (tanh)→act (tanh)."""
+
+    act: int
+
+    @nn.compact
+    def activations(self, image: jax.Array) -> tuple[jax.Array, ...]:
+        """Outputs of every layer, the network's own output last."""
+        x = image.astype(jnp.float32) / 255
+        outputs, channels = [], image.shape[-1]
+        for i, features in enumerate((8, 16, 16, 8)):
+            start = _uniform(16 * channels)
+            x = nn.Conv(features, (4, 4), 2, 1, kernel_init=start, bias_init=start, name=f"conv_{i}")(x)
+            x = nn.relu(x)
+            outputs.append(x)
+            channels = features
+        x = x.reshape(-1)
+        for i, features in enumerate((32, self.act)):
+            x = nn.tanh(_dense(x.size, features, f"dense_{i}")(x))
+            outputs.append(x)
+        return tuple(outputs)
+
+    def __call__(self, image: jax.Array) -> jax.Array:
+        """Output f32[act] for an image u8[height, width, channels] of 0 to 255."""
+        return self.activations(image)[-1]
+
+
+class Recurrent(nn.Module):
+    """An Elman network: h' = tanh(W x + U h + b), linear read-out."""
+
+    obs: int
+    act: int
+    hidden: int
+
+    @nn.compact
+    def activations(self, inputs: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, ...]:
+        """Hidden state f32[hidden] and output f32[act]."""
+        state, x = inputs
+        x = jnp.concatenate([x, state])
+        state = nn.tanh(_dense(self.obs + self.hidden, self.hidden, "dense_0")(x))
+        return state, _dense(self.hidden, self.act, "dense_1")(state)
+
+    def __call__(self, inputs: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        """New hidden state and output."""
+        return self.activations(inputs)
+
+
+def mlp(obs: int, act: int, hidden: Sequence[int] = (64, 64), activation: Activation = nn.tanh) -> Network:
+    """A multi-layer perceptron obs → hidden … → act, linear output.
+
+    Raises:
+        ValueError: if a size is not a whole number of at least 1.
+    """
+    for width in hidden:
+        _positive(hidden=width)
+    _positive(obs=obs, act=act)
+    return from_flax(MLP((obs, *hidden, act), activation), jnp.zeros(obs))
+
+
+def cnn(act: int = 3, image: tuple[int, int, int] = (96, 96, 3)) -> Network:
+    """The pixel policy of the original program; 17,971 parameters at its defaults (CarRacing-v3).
+
+    Args:
+        act: number of outputs, each in [-1, 1].
+        image: height, width and channels of the observation, u8.
+
+    Raises:
+        ValueError: if a size is not a whole number of at least 1, or the image is smaller than 16 pixels.
+    """
+    _positive(act=act, height=image[0], width=image[1], channels=image[2])
+    if min(image[:2]) < 16:
+        raise ValueError(f"image must measure at least 16 x 16 pixels, got {image}")
+    return from_flax(CNN(act), jnp.zeros(image, jnp.uint8))
+
+
+def recurrent(obs: int, act: int, hidden: int = 32) -> Network:
+    """A network with memory: its hidden state f32[hidden] starts at zero and is carried through an episode.
+
+    Raises:
+        ValueError: if a size is not a whole number of at least 1.
+    """
+    _positive(obs=obs, act=act, hidden=hidden)
+    return from_flax(Recurrent(obs, act, hidden), jnp.zeros(obs), jnp.zeros(hidden))
+
+
+def flexible_mlp(
+    obs: int,
+    act: int,
+    max_layers: int = 3,
+    max_width: int = 64,
+    initial_layers: Sequence[int] = (1, 2),
+    initial_widths: Sequence[int] = (32, 48, 64),
+) -> Network:
+    """A perceptron (tanh, linear output) whose layers and neurons evolve, at static shapes.
+
+    The original program allows 5 layers of 256; its champions never passed 2 layers of 64, and room costs time.
+
+    Args:
+        obs: number of inputs.
+        act: number of outputs.
+        max_layers: most hidden layers.
+        max_width: most neurons in a hidden layer, at least 8.
+        initial_layers: numbers of hidden layers that the first networks are drawn from, uniformly.
+        initial_widths: widths of a layer that the first networks are drawn from, uniformly.
+
+    Raises:
+        ValueError: if a size is not a whole number of at least 1, or a choice exceeds the room.
+    """
+    _positive(obs=obs, act=act, max_layers=max_layers, max_width=max_width)
+    if max_width < structure.MIN_WIDTH:
+        raise ValueError(f"max_width must be at least {structure.MIN_WIDTH}, got {max_width}")
+    for name, choices, low, high in (
+        ("initial_layers", initial_layers, 1, max_layers),
+        ("initial_widths", initial_widths, structure.MIN_WIDTH, max_width),
+    ):
+        if not choices or min(choices) < low or max(choices) > high:
+            raise ValueError(f"{name} must lie between {low} and {high}, got {tuple(choices)}")
+    room = structure.Room(obs, act, max_layers, max_width)
+
+    def init(key: jax.Array) -> jax.Array:
+        # Drawn as if every layer were as wide as it may become: `evolution` masks it to the topology.
+        inputs = np.repeat([obs, max_width], [(obs + 1) * max_width, room.num_params - (obs + 1) * max_width])
+        return jax.random.uniform(key, (room.num_params,), minval=-1.0) * inputs.astype(np.float32) ** -0.5
+
+    def activations(params: jax.Array, x: jax.Array, topology: jax.Array) -> tuple[jax.Array, ...]:
+        layers = structure.split(room, params)
+        x = jnp.tanh(x @ layers.w_in + layers.b_in)
+        hidden = [x]
+        for k in range(max_layers - 1):
+            x = jnp.where(topology[k + 1] > 0, jnp.tanh(x @ layers.w[k] + layers.b[k]), x)
+            hidden.append(x)
+        return (*hidden, x @ layers.w_out + layers.b_out)
+
+    def apply(params: jax.Array, x: jax.Array, topology: jax.Array) -> jax.Array:
+        layers = structure.split(room, params)
+        x = jnp.tanh(x @ layers.w_in + layers.b_in)
+        # A loop to the network's own depth: under vmap it ends with the deepest network of the batch.
+        x = jax.lax.fori_loop(0, structure.depth(topology) - 1, lambda k, x: jnp.tanh(x @ layers.w[k] + layers.b[k]), x)
+        return x @ layers.w_out + layers.b_out
+
+    def draw(key: jax.Array) -> jax.Array:
+        return structure.init(key, room, tuple(initial_layers), tuple(initial_widths))
+
+    shape = structure.Topology(
+        max_layers,
+        draw,
+        lambda topology: structure.mask(room, topology),
+        lambda key, params, topology: structure.mutate(room, key, params, topology),
+    )
+    return Network(room.num_params, init, apply, activations, topology=shape)

@@ -1,0 +1,53 @@
+"""Who becomes a parent: ``select(key, population, fitness [N]) -> parents i32[N, 2]``, higher fitness is better.
+
+The first column is the parent whose mutator does the rewriting, the second a candidate for crossover; every row is
+one child. A fitness of -inf (a member that must not reproduce) loses against any other.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from neuralmutator.genome import Genome
+
+Select = Callable[[jax.Array, Genome, jax.Array], jax.Array]
+
+
+def tournament(size: int = 3) -> Select:
+    """Each parent is the best of `size` members drawn with replacement.
+
+    Raises:
+        ValueError: if `size` is not a whole number of at least 1.
+    """
+    if not isinstance(size, int) or size < 1:
+        raise ValueError(f"tournament size must be a whole number of at least 1, got {size!r}")
+
+    def select(key: jax.Array, population: Genome, fitness: jax.Array) -> jax.Array:
+        n = fitness.shape[0]
+        entrants = jax.random.randint(key, (n, 2, size), 0, n)
+        winner = jnp.argmax(fitness[entrants], axis=-1, keepdims=True)
+        parents = jnp.take_along_axis(entrants, winner, axis=-1)[..., 0]
+        # The better of the two leads: its mutator rewrites, its topology is inherited.
+        swap = fitness[parents[:, 1]] > fitness[parents[:, 0]]
+        return jnp.where(swap[:, None], parents[:, ::-1], parents)
+
+    return select
+
+
+def truncation(share: float = 0.2) -> Select:
+    """Parents are drawn uniformly from the best `share` of the population (at least one member).
+
+    Raises:
+        ValueError: unless 0 < share ≤ 1.
+    """
+    if not 0 < share <= 1:
+        raise ValueError(f"truncation share must lie in (0, 1], got {share!r}")
+
+    def select(key: jax.Array, population: Genome, fitness: jax.Array) -> jax.Array:
+        n = fitness.shape[0]
+        best = jnp.argsort(-fitness)
+        drawn = jax.random.randint(key, (n, 2), 0, max(1, round(share * n)))
+        return best[jnp.sort(drawn, axis=1)]
+
+    return select
