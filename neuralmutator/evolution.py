@@ -120,7 +120,7 @@ def evolution(
     structural_rate: float = 0.05,
     decay: optax.Schedule | None = None,
     common_random_numbers: bool = True,
-    block_size: int | None | str = "auto",
+    block_size: int | str | None = "auto",
 ) -> Evolution:
     """Self-replicating neuroevolution of one population.
 

@@ -19,8 +19,8 @@ class Network(NamedTuple):
     """A network of flat parameters.
 
     A network of variable structure (`topology` is set) takes its topology i32[L] as a third argument of `apply`; a
-    stateful one (`initial_state` is set) takes ``(state, x)`` as its input and gives ``(state, y)``. `policy_step` hides
-    the difference.
+    stateful one (`initial_state` is set) takes ``(state, x)`` as its input and gives ``(state, y)``. `policy_step`
+    hides the difference.
     """
 
     num_params: int

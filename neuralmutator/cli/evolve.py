@@ -1,6 +1,7 @@
 """``neuralmutator evolve ENV``: evolves a population and leaves a run folder."""
 
 import dataclasses
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -9,7 +10,7 @@ import tyro
 
 from neuralmutator.experiment import presets
 from neuralmutator.experiment.config import Config
-from neuralmutator.experiment.evolve import Interrupted, evolve as run
+from neuralmutator.experiment.evolve import InterruptedRunError, evolve as run
 from neuralmutator.experiment.progress import Progress
 from neuralmutator.experiment.run_folder import RunFolder
 from neuralmutator.plots.training import training_figure
@@ -44,7 +45,7 @@ class Evolve:
 
 def preset(argv: list[str]) -> Evolve:
     """The options of `evolve` as the preset that is named in the arguments has them."""
-    named = [b for a, b in zip(argv, argv[1:], strict=False) if a == "--preset"]
+    named = [b for a, b in itertools.pairwise(argv) if a == "--preset"]
     named += [a.removeprefix("--preset=") for a in argv if a.startswith("--preset=")]
     config = PRESETS.get(named[-1] if named else "default", presets.default)
     return Evolve(dataclasses.replace(config, env=tyro.MISSING))
@@ -67,7 +68,7 @@ def evolve(options: Evolve) -> int:
             save_every=options.save_every,
             test_episodes=options.test_episodes,
         )
-    except Interrupted as stop:
+    except InterruptedRunError as stop:
         print(f"Stopped after {stop.moment} generations; the same command with --resume --output {output} goes on.")
         return 130
     metrics = RunFolder(output).metrics()

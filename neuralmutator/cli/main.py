@@ -49,7 +49,7 @@ def _parse(argv: list[str]) -> Any:
             return tyro.cli(
                 commands,
                 prog="neuralmutator",
-                description="Neural networks that rewrite themselves, evolved.",
+                description="Networks that rewrite themselves, evolved.",
                 args=argv,
             )
     except SystemExit as stop:

@@ -27,7 +27,7 @@ class Display(Protocol):
         """Shows the newest metrics after `moment` generations."""
 
 
-class Interrupted(Exception):
+class InterruptedRunError(Exception):
     """The run was stopped from outside; what it had is saved, `moment` generations."""
 
     def __init__(self, moment: int):
@@ -95,7 +95,7 @@ def evolve(
     Raises:
         ValueError: if the configuration is not valid.
         RunError: if the folder cannot be used, or no member of a generation has a finite fitness.
-        Interrupted: on SIGINT or SIGTERM, after saving.
+        InterruptedRunError: on SIGINT or SIGTERM, after saving.
     """
     began = time.perf_counter()
     evolution = build_evolution(config)
@@ -103,21 +103,20 @@ def evolve(
     key_init, key_run = keys(config)
     template = jax.eval_shape(evolution.init, key_init)
     chunk = chunk_size(config.generations)
-    moment, state = folder.restore(template) if resume else (0, None)
+    moment, start = folder.restore(template) if resume else (0, None)
     folder.truncate_metrics(moment)
     with ThreadPoolExecutor(2) as pool, _signals_raise(), _tensorboard(folder.path, tensorboard) as events:
         compiling = pool.submit(compile_chunk, evolution.step, key_run, template, chunk)
         champion_kind = jax.eval_shape(lambda state: state.champion, template)
         testing = pool.submit(compile_fresh, config, champion_kind, test_episodes)
-        if state is None:
-            state = jax.jit(evolution.init)(key_init)
+        start = jax.jit(evolution.init)(key_init) if start is None else start
         program = compiling.result()
         compiled = time.perf_counter() - began
-        saved, saved_at = moment, time.perf_counter()
+        state, saved, saved_at = start, moment, time.perf_counter()
         with display(config, moment) if display else nullcontext() as shown:
             try:
                 clock = time.perf_counter()
-                for done, state, info in stream(program, key_run, state, chunk, config.generations, moment):
+                for done, state, info in stream(program, key_run, start, chunk, config.generations, moment):
                     rows = _rows(info.metrics, moment, time.perf_counter() - clock)
                     clock = time.perf_counter()
                     folder.append_metrics(rows)
@@ -133,7 +132,7 @@ def evolve(
                         folder.save(moment, state)
                         saved, saved_at = moment, time.perf_counter()
             except KeyboardInterrupt as stop:
-                raise Interrupted(moment) from stop
+                raise InterruptedRunError(moment) from stop
             finally:
                 if moment > saved:
                     folder.save(moment, state)

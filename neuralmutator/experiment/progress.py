@@ -11,7 +11,7 @@ from neuralmutator.experiment.config import Config
 
 
 class Progress(AbstractContextManager):
-    """Shows generation, best, mean, species, env steps/s and time left; prints milestones where there is no terminal."""
+    """Generation, best, mean, species, env steps/s and time left; a line now and then where there is no terminal."""
 
     def __init__(self, config: Config, start: int = 0):
         """Prepares the display of a run that begins at generation `start`."""

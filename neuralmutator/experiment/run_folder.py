@@ -119,7 +119,7 @@ class RunFolder:
             os.fsync(file.fileno())
 
     def truncate_metrics(self, moment: int) -> None:
-        """Forgets the metrics of this moment and later ones, e.g. those after the checkpoint that a run goes on from."""
+        """Forgets the metrics of this moment and later ones: a run goes on from a checkpoint before them."""
         kept = [line for line in self._metric_lines() if line["generation"] < moment]
         _write(self.path / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in kept))
 
