@@ -18,7 +18,6 @@ Fitness = Callable[[jax.Array, Genome], Any]
 
 LIMIT = 5.0  # parameters are clipped to [-LIMIT, LIMIT] (the original program)
 STRUCTURAL_RATE = (0.001, 0.5)  # bounds of the heritable structural rate (the original program)
-CROSSOVER_NOISE = {"mutator": 0.002, "compat": 0.05}  # std of the noise on averaged parameters (the original program)
 
 
 class State(NamedTuple):
@@ -217,29 +216,17 @@ def evolution(
     def reproduce(
         key: jax.Array, a: Genome, b: Genome, crossing: jax.Array, share: jax.Array
     ) -> tuple[Genome, jax.Array]:
-        """One child of `a`, or of `a` and `b`, and its replication error; without crossing, `b` equals `a`."""
-        key_mutate, key_noise = jax.random.split(key)
-        partner = b._replace(policy=jnp.where(crossing, b.policy, a.policy))
-        rewritten = mutator.mutate(key_mutate, a, partner)
+        """One child of `a`, or where they cross of `a` and `b`, and its replication error."""
+        rewritten = mutator.mutate(key, a, b, crossing) if crossover_rate > 0 else mutator.mutate(key, a)
+        base = mutators.base_of(a, b, crossing)
 
         def toward(start: jax.Array, end: jax.Array) -> jax.Array:
-            return start + share * (end - start)
+            return jnp.clip(start + share * (end - start), -LIMIT, LIMIT)
 
-        mutator_params = toward(a.mutator, rewritten.mutator)
-        compat = toward(a.compat, rewritten.compat)
-        if crossover_rate > 0:
-            noise = jax.random.normal(key_noise, (a.mutator.size + a.compat.size,))
-            noise_mutator, noise_compat = jnp.split(noise, [a.mutator.size])
-            mixed = (a.mutator + b.mutator) / 2 + CROSSOVER_NOISE["mutator"] * share * noise_mutator
-            mutator_params = jnp.where(crossing, mixed, mutator_params)
-            mixed = (a.compat + b.compat) / 2 + CROSSOVER_NOISE["compat"] * share * noise_compat
-            compat = jnp.where(crossing, mixed, compat)
-        child = Genome(
-            policy=jnp.clip(masked(toward(a.policy, rewritten.policy), a.topology), -LIMIT, LIMIT),
-            mutator=jnp.clip(mutator_params, -LIMIT, LIMIT),
-            compat=jnp.clip(compat, -LIMIT, LIMIT),
-            topology=a.topology,
-            structural_rate=a.structural_rate,
+        child = a._replace(
+            policy=masked(toward(a.policy, rewritten.policy), a.topology),
+            mutator=toward(base.mutator, rewritten.mutator),
+            compat=toward(base.compat, rewritten.compat),
         )
         return child, jnp.linalg.norm(rewritten.mutator - a.mutator)
 

@@ -6,7 +6,9 @@
     out   = base + corr + explore · N(0, I)
 
 `ref`, `scale` and `explore` come from a policy set or from a meta set, by what the chunk begins with (hence *dual*).
-The *mixture* adds, with the heritable probability p_gauss, gauss_scale · N(0, I) to the whole policy.
+The *mixture* adds, with the heritable probability p_gauss, gauss_scale · N(0, I) to the whole policy. Of its rewriting
+of itself and of the compatibility net a child of one parent takes a share, `meta_rate`; a child of two parents takes
+the mean of both with a little noise instead.
 """
 
 from typing import NamedTuple
@@ -16,11 +18,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from neuralmutator.genome import Genome, chunks, flatten, unflatten
-from neuralmutator.mutators.base import Mutator, check_rates, mean
+from neuralmutator.mutators.base import Mutator, base_of, check_rates
 
 CODE = 16  # width of the code of a chunk
 HIDDEN = 64  # width of the corrector
 MAX_CORRECTION = 0.1
+CROSSOVER_NOISE = {"mutator": 0.002, "compat": 0.05}  # std of the noise on averaged parameters
 # Strategy genes in the order of their place in the genome, with the values that a fresh genome starts with.
 SCALES = {
     "correction_scale_policy": 0.03,
@@ -110,10 +113,12 @@ def _dual(starts: dict[str, float], chunk_size: int, meta_rate: float, positive:
             ]
         )
 
-    def mutate(key: jax.Array, genome: Genome, partner: Genome | None = None) -> Genome:
+    def mutate(
+        key: jax.Array, genome: Genome, partner: Genome | None = None, crossing: jax.Array | bool = True
+    ) -> Genome:
         organs = _organs(genome.mutator, k)
         scale = express(organs.genes)
-        base = flatten(mean(genome, partner))
+        base = flatten(base_of(genome, partner, crossing))
         pieces = chunks(base, k)
         policy_size = genome.policy.size
         of_policy = (jnp.arange(pieces.shape[0]) * k < policy_size)[:, None]
@@ -140,9 +145,13 @@ def _dual(starts: dict[str, float], chunk_size: int, meta_rate: float, positive:
             escape = jnp.where(escapes, scale["gauss_scale"], 0.0)
             in_policy = jnp.arange(base.size) < policy_size
             spread = jnp.sqrt(spread**2 + jnp.where(in_policy, escape, 0.0) ** 2)
-        change = correction.reshape(-1)[: base.size] + spread * noise
-        meta = jnp.arange(base.size) >= policy_size
-        child = unflatten(base + jnp.where(meta, meta_rate, 1.0) * change, genome)
+        rate = jnp.where(jnp.arange(base.size) < policy_size, 1.0, meta_rate)
+        change = rate * (correction.reshape(-1)[: base.size] + spread * noise)
+        if partner is not None:
+            sizes = [genome.policy.size, genome.mutator.size, genome.compat.size]
+            mixed = np.repeat([0.0, *CROSSOVER_NOISE.values()], sizes).astype(np.float32)
+            change = jnp.where(crossing & (mixed > 0), mixed * noise, change)
+        child = unflatten(base + change, genome)
         if not positive:
             return child
         return child._replace(mutator=child.mutator.at[-len(starts) :].add(scale_rate * drift))

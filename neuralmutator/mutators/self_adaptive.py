@@ -1,10 +1,12 @@
 """A heritable mutation strength, mutated log-normally: evolution strategies' self-adaptation."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
 from neuralmutator.genome import Genome
-from neuralmutator.mutators.base import Mutator, check_rates, mean
+from neuralmutator.mutators.base import Mutator, base_of, check_rates
 
 
 def self_adaptive(std: float = 0.05, learning_rate: float = 0.3) -> Mutator:
@@ -21,8 +23,8 @@ def self_adaptive(std: float = 0.05, learning_rate: float = 0.3) -> Mutator:
     """
     check_rates(std=std, learning_rate=learning_rate)
 
-    def mutate(key: jax.Array, genome: Genome, partner: Genome | None = None) -> Genome:
-        base = mean(genome, partner)
+    def mutate(key: jax.Array, genome: Genome, partner: Genome | None = None, crossing: Any = True) -> Genome:
+        base = base_of(genome, partner, crossing)
         size = base.policy.size
         draw = jax.random.normal(key, (size + base.compat.size + 1,))
         gene = base.mutator + learning_rate * draw[-1:]
