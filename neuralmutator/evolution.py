@@ -11,6 +11,7 @@ import optax
 from neuralmutator import mutators, networks, selection, speciation
 from neuralmutator.core import PyTree, rollout
 from neuralmutator.genome import Genome, flatten, take
+from neuralmutator.topology import Topology
 
 # A fitness takes a key and one genome; it gives a scalar, higher is better, or (scalar, info) with a dict of scalars
 # that a generation reports as sums over the population.
@@ -203,12 +204,14 @@ def evolution(
         rate: jax.Array,
         other_rate: jax.Array,
         crossing: jax.Array,
+        *,
+        shape: Topology,
     ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
         """Structural part of a birth: (policy f32[P], topology i32[L], structural rate, whether it changed)."""
         key_whether, key_change, key_rate = jax.random.split(key, 3)
         structural = ~crossing & jax.random.bernoulli(key_whether, rate)
         params, topology = jax.lax.cond(
-            structural, lambda: flexible.mutate(key_change, params, topology), lambda: (params, topology)
+            structural, lambda: shape.mutate(key_change, params, topology), lambda: (params, topology)
         )
         drifted = jnp.clip(rate * jnp.exp(0.01 * jax.random.normal(key_rate)), *STRUCTURAL_RATE)
         return params, topology, jnp.where(crossing, (rate + other_rate) / 2, drifted), structural
@@ -265,7 +268,13 @@ def evolution(
             keys = jax.random.split(key_structure, children_count)
             rates = population.structural_rate[parents.T]
             *changed, structural = in_blocks(
-                restructure, branching_block, keys, first.policy, first.topology, *rates, crossing
+                partial(restructure, shape=flexible),
+                branching_block,
+                keys,
+                first.policy,
+                first.topology,
+                *rates,
+                crossing,
             )
             first = first._replace(policy=changed[0], topology=changed[1], structural_rate=changed[2])
 
@@ -307,7 +316,7 @@ def evolution(
             "replication_error_best": jnp.nanmin(error),
             "mutator_drift_mean": mean(drift),
             "mutator_drift_max": jnp.max(jnp.where(sound, drift, 0.0)),
-            "species": groups.count,
+            "species": groups.number,
             "species_entropy": -jnp.sum(jax.scipy.special.xlogy(shares, shares)),
             "tag_distance": groups.tag_distance,
             "compatible_share": jnp.mean(fits, dtype=jnp.float32),

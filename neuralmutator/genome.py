@@ -1,9 +1,11 @@
 """The genome: flat parameters of a policy, of the mutator that rewrites all of it, and of a compatibility net."""
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
+
+T = TypeVar("T")
 
 
 class Genome(NamedTuple):
@@ -33,6 +35,6 @@ def chunks(flat: jax.Array, chunk_size: int) -> jax.Array:
     return jnp.pad(flat, (0, -flat.size % chunk_size)).reshape(-1, chunk_size)
 
 
-def take(population: Genome, index: jax.Array) -> Genome:
-    """The members of a population at the indices i32[...]; works for any pytree with a leading axis."""
+def take(population: T, index: jax.Array) -> T:
+    """The members of a population at the indices i32[...]; any pytree with a leading axis will do."""
     return jax.tree.map(lambda x: x[index], population)

@@ -17,7 +17,7 @@ class Hall(NamedTuple):
     evolution: Any  # state of the evolution within
     members: Genome  # [K]
     total: jax.Array  # f32[K] sum of each member's evaluations since it entered
-    count: jax.Array  # f32[K] number of them; 0 for the candidate that entered last
+    evaluations: jax.Array  # f32[K] number of them; 0 for the candidate that entered last
 
     @property
     def population(self) -> Genome:
@@ -28,14 +28,14 @@ class Hall(NamedTuple):
     def estimates(self) -> jax.Array:
         """What each member is worth, f32[K]: its mean, shrunk towards the mean of the hall; -inf if unevaluated."""
         sound = jnp.isfinite(self.total)
-        everyone = jnp.sum(jnp.where(sound, self.total, 0.0)) / jnp.maximum(jnp.sum(sound * self.count), 1.0)
-        shrunk = (self.total + PRIOR * everyone) / (self.count + PRIOR)
-        return jnp.where(sound & (self.count > 0), shrunk, -jnp.inf)
+        everyone = jnp.sum(jnp.where(sound, self.total, 0.0)) / jnp.maximum(jnp.sum(sound * self.evaluations), 1.0)
+        shrunk = (self.total + PRIOR * everyone) / (self.evaluations + PRIOR)
+        return jnp.where(sound & (self.evaluations > 0), shrunk, -jnp.inf)
 
     @property
     def champion(self) -> Genome:
         """The member with the highest estimate; of equal ones the most tested."""
-        return take(self.members, jnp.lexsort((self.count, self.estimates))[-1])
+        return take(self.members, jnp.lexsort((self.evaluations, self.estimates))[-1])
 
     @property
     def champion_fitness(self) -> jax.Array:
@@ -71,7 +71,7 @@ def hall_of_fame(evolution: Evolution, fitness: Fitness, size: int = 8) -> Evolu
 
     def update(key: jax.Array, old: Hall, state: Any, generation: Generation) -> tuple[Hall, Generation]:
         values, _ = evaluate(fitness, jax.random.split(key, size), old.members)
-        hall = Hall(state, old.members, old.total + jnp.where(jnp.isnan(values), -jnp.inf, values), old.count + 1)
+        hall = Hall(state, old.members, old.total + jnp.where(jnp.isnan(values), -jnp.inf, values), old.evaluations + 1)
         best = jnp.argmax(jnp.where(jnp.isfinite(generation.fitness), generation.fitness, -jnp.inf))
         candidate = take(old.population, best)
         known = jnp.any(jnp.all(hall.members.policy == candidate.policy, axis=1))
@@ -82,7 +82,7 @@ def hall_of_fame(evolution: Evolution, fitness: Fitness, size: int = 8) -> Evolu
                 lambda old, new: jnp.where(leaves.reshape(-1, *[1] * new.ndim), new, old), hall.members, candidate
             ),
             total=jnp.where(leaves, 0.0, hall.total),
-            count=jnp.where(leaves, 0.0, hall.count),
+            evaluations=jnp.where(leaves, 0.0, hall.evaluations),
         )
         return hall, generation._replace(metrics=metrics)
 

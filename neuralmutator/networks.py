@@ -85,11 +85,11 @@ def from_flax(module: nn.Module, sample_input: Any, initial_state: Any = None) -
     def apply(params: jax.Array, x: Any) -> Any:
         return module.apply({"params": unravel(params)}, x)
 
-    def activations(params: jax.Array, x: Any) -> tuple[jax.Array, ...]:
+    def activations(params: jax.Array, x: Any) -> Any:
         if hasattr(module, "activations"):
             return module.apply({"params": unravel(params)}, x, method="activations")
-        _, seen = module.apply({"params": unravel(params)}, x, capture_intermediates=True)
-        return tuple(jax.tree.leaves(seen["intermediates"]))
+        seen: Any = module.apply({"params": unravel(params)}, x, capture_intermediates=True)
+        return tuple(jax.tree.leaves(seen[1]["intermediates"]))
 
     return Network(flat.size, init, apply, activations, initial_state=initial_state)
 
@@ -158,7 +158,7 @@ class Recurrent(nn.Module):
         state = nn.tanh(_dense(self.obs + self.hidden, self.hidden, "dense_0")(x))
         return state, _dense(self.hidden, self.act, "dense_1")(state)
 
-    def __call__(self, inputs: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+    def __call__(self, inputs: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, ...]:
         """New hidden state and output."""
         return self.activations(inputs)
 

@@ -32,7 +32,7 @@ class Species(NamedTuple):
 
     member_of: jax.Array  # i32[N] species of each member, 0 is the species of the best one
     size: jax.Array  # i32[N] number of members of each member's species
-    count: jax.Array  # i32[] number of species
+    number: jax.Array  # i32[] number of species
     tag_distance: jax.Array  # f32[] mean distance of two members' tags
     summaries: jax.Array  # f32[N, 64]
 
@@ -90,7 +90,7 @@ def tag(compat: jax.Array, summary: jax.Array) -> jax.Array:
     return jnp.tanh(summary @ w1 + b1) @ w2 + b2
 
 
-def _encoder(compat: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+def _encoder(compat: jax.Array) -> tuple[jax.Array, ...]:
     parts, start = [], 0
     for shape in ((SUMMARY, CODE), (CODE,), (CODE, TAG), (TAG,)):
         size = shape[0] * (shape[1] if len(shape) == 2 else 1)

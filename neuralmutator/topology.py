@@ -45,10 +45,10 @@ class Room(NamedTuple):
     max_width: int
 
     @property
-    def shapes(self) -> Layers:
-        """Shapes of the layers."""
+    def shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Shapes of the fields of `Layers`."""
         h, n = self.max_width, self.max_layers - 1
-        return Layers((self.obs, h), (h,), (n, h, h), (n, h), (h, self.act), (self.act,))
+        return (self.obs, h), (h,), (n, h, h), (n, h), (h, self.act), (self.act,)
 
     @property
     def num_params(self) -> int:

@@ -3,7 +3,7 @@
 import contextlib
 import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import tyro
@@ -14,7 +14,7 @@ from neuralmutator.cli.plot import Plot, plot
 from neuralmutator.cli.replay import Replay, replay
 from neuralmutator.experiment.run_folder import RunError
 
-COMMANDS = {Evolve: evolve, Evaluate: evaluate, Replay: replay, Plot: plot}
+COMMANDS: dict[type, Callable[[Any], int]] = {Evolve: evolve, Evaluate: evaluate, Replay: replay, Plot: plot}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

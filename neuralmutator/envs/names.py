@@ -28,10 +28,13 @@ NAMES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }
 
 
-def names(env_id: str, observations: int, actions: int) -> tuple[list[str], list[str]]:
-    """Names of `observations` inputs and `actions` outputs; x0, x1, … and a0, a1, … where `NAMES` has none that fit."""
-    seen, done = NAMES.get(env_id, ((), ()))
-    return (
-        list(seen) if len(seen) == observations else [f"x{i}" for i in range(observations)],
-        list(done) if len(done) == actions else [f"a{i}" for i in range(actions)],
-    )
+def observation_names(env_id: str, size: int) -> list[str]:
+    """Names of `size` inputs; x0, x1, … where `NAMES` has none that fit."""
+    names = NAMES.get(env_id, ((), ()))[0]
+    return list(names) if len(names) == size else [f"x{i}" for i in range(size)]
+
+
+def action_names(env_id: str, size: int) -> list[str]:
+    """Names of `size` outputs; a0, a1, … where `NAMES` has none that fit."""
+    names = NAMES.get(env_id, ((), ()))[1]
+    return list(names) if len(names) == size else [f"a{i}" for i in range(size)]

@@ -196,7 +196,7 @@ def changes(old: Config, new: Config) -> list[str]:
     """Names of the fields in which two configurations differ."""
 
     def flat(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-        items = {}
+        items: dict[str, Any] = {}
         for name, value in data.items():
             items |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
         return items

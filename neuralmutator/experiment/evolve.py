@@ -117,6 +117,7 @@ def evolve(
             try:
                 clock = time.perf_counter()
                 for done, state, info in stream(program, key_run, start, chunk, config.generations, moment):
+                    jax.block_until_ready(info)
                     rows = _rows(info.metrics, moment, time.perf_counter() - clock)
                     clock = time.perf_counter()
                     folder.append_metrics(rows)

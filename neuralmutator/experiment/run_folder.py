@@ -155,7 +155,8 @@ class RunFolder:
     def save_champion(self, genome: Genome) -> None:
         """Writes a genome as `champion.npz`, one array per field."""
         temporary = self.path / "champion.tmp.npz"
-        np.savez(temporary, **{name: np.asarray(value) for name, value in genome._asdict().items()})
+        arrays: dict[str, Any] = {name: np.asarray(value) for name, value in genome._asdict().items()}
+        np.savez(temporary, **arrays)
         os.replace(temporary, self.path / "champion.npz")
 
     def load_champion(self) -> Genome:

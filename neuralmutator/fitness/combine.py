@@ -28,7 +28,7 @@ def combine(functions: Sequence[Fitness], weights: Sequence[float] | None = None
         raise ValueError(f"weights must be finite, got {weights}")
 
     def fitness(key: jax.Array, genome: Genome) -> tuple[jax.Array, dict[str, jax.Array]]:
-        total, infos = jnp.float32(0), {}
+        total, infos = jnp.float32(0), dict[str, jax.Array]()
         for function, weight, k in zip(functions, weights, jax.random.split(key, len(functions)), strict=True):
             result = function(k, genome)
             value, info = result if isinstance(result, tuple) else (result, {})

@@ -58,12 +58,13 @@ def _to_action(space: Any) -> Callable[[jax.Array], jax.Array]:
 def _check(env: Environment, params: Any, policy: Network) -> None:
     """Raises ValueError unless the policy's shapes are those of the environment."""
     shape, outputs = sizes(env, params)
+    layers = policy.topology.max_layers if policy.topology else 0
     genome = Genome(
-        policy=jax.ShapeDtypeStruct((policy.num_params,), jnp.float32),
-        mutator=None,
-        compat=None,
-        topology=jax.ShapeDtypeStruct((policy.topology.max_layers if policy.topology else 0,), jnp.int32),
-        structural_rate=None,
+        policy=jnp.zeros(policy.num_params),
+        mutator=jnp.zeros(0),
+        compat=jnp.zeros(0),
+        topology=jnp.zeros(layers, jnp.int32),
+        structural_rate=jnp.zeros(()),
     )
 
     def act(genome: Genome, observation: jax.Array) -> jax.Array:

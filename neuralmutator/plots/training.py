@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 BLUE, ORANGE, GREEN, RED, PURPLE, GREY = "#2f6db5", "#d9772b", "#2f9161", "#c23b4b", "#7d5bb0", "#8a8f98"
 INK = "#2b2f36"
 PANEL_SIZE = (4.3, 2.9)  # inches
+STEPS = (1, 2, 2.5, 5, 10)  # of the ticks
 LABEL_GAP = 0.08  # least distance between two labels, in heights of a panel
 
 Run = Mapping[str, np.ndarray]
@@ -66,7 +67,7 @@ PANELS = (
         "Topology",
         "hidden neurons (mean)",
         (Curve("neurons_mean", "", BLUE),),
-        right=("hidden layers (mean)", Curve("layers_mean", "", ORANGE)),
+        right=("hidden layers (mean)", Curve("layers_mean", "", ORANGE, "--")),
     ),
     Panel(
         "Strategy genes",
@@ -129,7 +130,7 @@ def training_figure(runs: Sequence[Run], title: str) -> Figure:
         if panel.right and panel.right[1].metric in shared:
             _draw_right(axes, *panel.right, drawn[0].colour, runs, length)
         if i + columns >= len(panels):
-            axes.set_xlabel("generation")
+            axes.set_xlabel("generation", fontsize=9, color=INK)
     return figure
 
 
@@ -167,10 +168,10 @@ def _draw(axes: Axes, panel: Panel, curves: Sequence[Curve], runs: Sequence[Run]
         # Strategy genes that nothing keeps positive would vanish from a logarithmic axis.
         axes.set_yscale("log") if lowest > 0 else axes.set_yscale("symlog", linthresh=1e-3)
     else:
-        axes.yaxis.set_major_locator(MaxNLocator(5, integer=panel.title == "Species"))
+        axes.yaxis.set_major_locator(MaxNLocator(5, steps=STEPS, integer=panel.title == "Species"))
     _dress(axes, length)
     axes.set_title(panel.title, loc="left", fontsize=10, fontweight="bold", color=INK)
-    axes.set_ylabel(panel.unit, fontsize=9)
+    axes.set_ylabel(panel.unit, fontsize=9, color=INK)
     axes.set_ylim(*axes.get_ylim())  # labels are placed in this range, and it must not move afterwards
     _label(axes, curves, ends)
 
@@ -180,11 +181,11 @@ def _draw_right(axes: Axes, unit: str, curve: Curve, left: str, runs: Sequence[R
     _line(other, curve, runs, length)
     _dress(other, length)
     other.grid(False)
-    other.yaxis.set_major_locator(MaxNLocator(5))
+    other.yaxis.set_major_locator(MaxNLocator(5, steps=STEPS))
     other.set_ylabel(unit, fontsize=9, color=curve.colour)
-    other.tick_params(axis="y", colors=curve.colour)
+    other.tick_params(axis="y", labelcolor=curve.colour)
     axes.yaxis.label.set_color(left)
-    axes.tick_params(axis="y", colors=left)
+    axes.tick_params(axis="y", labelcolor=left)
 
 
 def _spread(axes: Axes, run: Run) -> None:
@@ -198,12 +199,12 @@ def _spread(axes: Axes, run: Run) -> None:
 
 def _dress(axes: Axes, length: int) -> None:
     axes.set_xlim(0, max(length - 1, 1))
-    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(6, steps=STEPS, integer=True))
     axes.grid(color="#e6e8eb", lw=0.7)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color("#b9bdc4")
-    axes.tick_params(labelsize=8, colors=INK, length=3, color="#b9bdc4")
+    axes.tick_params(which="both", labelsize=8, labelcolor=INK, length=3, color="#b9bdc4")
 
 
 def _label(axes: Axes, curves: Sequence[Curve], ends: Sequence[float]) -> None:

@@ -1,0 +1,79 @@
+"""Asks how much memory evolution needs at its peak, and what one more genome costs.
+
+Three generations of CartPole-v1 (5 episodes of up to 500 steps) with the default flexible policy, `dual_mixture` and
+speciation; one fresh process for each population, whose peak resident memory the system counts.
+
+    python benchmarks/memory.py
+"""
+
+import resource
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+
+import jax
+import tyro
+from timing import finish, table
+
+import neuralmutator as nm
+
+MOST_BYTES = 1.5 * 2**30
+
+
+@dataclass(frozen=True)
+class Options:
+    """How much to measure."""
+
+    populations: tuple[int, ...] = (256, 4096)
+    """From small to large."""
+    episodes: int = 5
+    steps: int = 500
+    generations: int = 3
+    inside: int | None = None
+    """Measure this population in this very process, and print peak bytes and seconds."""
+
+
+def measure(options: Options, population: int) -> None:
+    """Evolves in this process; prints its peak resident bytes before and after, and the seconds of both calls."""
+    policy = nm.networks.flexible_mlp(4, 2)
+    task = nm.fitness.episodes("CartPole-v1", policy, episodes=options.episodes, max_steps=options.steps)
+    evolution = nm.evolution(policy, nm.mutators.dual_mixture(), task, population_size=population)
+    compiled = nm.run.lower(evolution, jax.random.key(0), options.generations).compile()
+    before, clock = peak(), time.perf_counter()
+    jax.block_until_ready(compiled(jax.random.key(0)))
+    genome = jax.eval_shape(evolution.init, jax.random.key(0)).population
+    print(before, peak(), 4 * sum(x.size for x in jax.tree.leaves(genome)), time.perf_counter() - clock)
+
+
+def peak() -> int:
+    """Most bytes that this process has held; Linux counts in KiB, macOS in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def main(options: Options) -> None:
+    if options.inside is not None:
+        return measure(options, options.inside)
+    rows, numbers = [], {}
+    for population in options.populations:
+        arguments = [sys.executable, __file__, *sys.argv[1:], "--inside", str(population)]
+        output = subprocess.run(arguments, check=True, capture_output=True, text=True).stdout.split()
+        before, after, genomes, seconds = (float(x) for x in output)
+        mib = [x / 2**20 for x in (before, after, genomes)]
+        rows.append((population, *mib, (after - before) / genomes, seconds))
+        numbers |= {f"peak_bytes_{population}": after, f"populations_held_{population}": (after - before) / genomes}
+    small, large = options.populations[0], options.populations[-1]
+    if large > small:
+        slope = (numbers[f"peak_bytes_{large}"] - numbers[f"peak_bytes_{small}"]) / (large - small)
+        numbers["bytes_per_genome"] = slope
+    numbers["share_of_bound"] = numbers[f"peak_bytes_{large}"] / MOST_BYTES
+    table(
+        f"Peak resident memory of {options.generations} generations",
+        ("population", "MiB compiled", "MiB peak", "MiB of genomes", "populations held", "seconds"),
+        rows,
+    )
+    finish(numbers, at_most={f"peak_bytes_{large}": MOST_BYTES})
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options, description=__doc__))

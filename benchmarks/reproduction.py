@@ -1,0 +1,68 @@
+"""Asks how long 80 genomes of some 14,000 parameters take to reproduce; the original program needed 4,900 ms.
+
+``evolution.tell`` with a given fitness (classify, select, rewrite, count) for a fixed policy and for the flexible one,
+with speciation and without; beside drawing as many normal numbers as the children have parameters, which is the least
+that a mutation of everything can cost.
+
+    python benchmarks/reproduction.py
+"""
+
+from dataclasses import dataclass
+from statistics import median
+
+import jax
+import tyro
+from timing import compile_ahead, finish, interleave, speed, table
+
+import neuralmutator as nm
+
+POLICIES = {"fixed": nm.networks.mlp(4, 2, (64, 32)), "flexible": nm.networks.flexible_mlp(4, 2)}
+SPECIES = {"speciation": nm.speciation.learned(), "no speciation": nm.speciation.none()}
+MOST_MS, ORIGINAL_MS = 30.0, 4900.0
+
+
+@dataclass(frozen=True)
+class Options:
+    """How much to measure."""
+
+    population: int = 80
+    rounds: int = 9
+    calls: int = 10
+    """Calls per round."""
+
+
+def main(options: Options) -> None:
+    key = jax.random.key(0)
+    values = jax.random.normal(jax.random.key(1), (options.population,))
+    programs, sizes = {}, {}
+    for kind, policy in POLICIES.items():
+        for word, species in SPECIES.items():
+            evolution = nm.evolution(
+                policy, nm.mutators.dual_mixture(), population_size=options.population, species=species
+            )
+            state = jax.jit(evolution.init)(key)
+            name = f"{kind} policy, {word}"
+            programs[name] = compile_ahead(evolution.tell, key, state, values)
+            sizes[name] = sum(x.shape[1] for x in state.population[:3])
+        size = sizes[f"{kind} policy, speciation"]
+        shape = (options.population, size)
+        programs[f"{kind}: normals alone"] = compile_ahead(lambda key, shape=shape: jax.random.normal(key, shape), key)
+        sizes[f"{kind}: normals alone"] = size
+    seconds = interleave(programs, options.rounds, options.calls)
+    rows, numbers = [], {}
+    for name, program in programs.items():
+        ms = 1e3 * median(seconds[name])
+        ceiling = speed(seconds, name, f"{name.split()[0].rstrip(':')}: normals alone")
+        rows.append((name, sizes[name], program.compile_seconds, ms, ceiling, ORIGINAL_MS / ms))
+        short = name.replace(":", "").replace(" policy", "").replace(",", "").replace(" ", "_")
+        numbers |= {f"{short}_ms": ms, f"{short}_to_normals": ceiling}
+    table(
+        f"Reproducing {options.population} genomes",
+        ("program", "parameters", "compile s", "ms", "speed to normals", "speed to the original"),
+        rows,
+    )
+    finish(numbers, at_most={"fixed_speciation_ms": MOST_MS})
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options, description=__doc__))

@@ -1,0 +1,228 @@
+import json
+import os
+import shutil
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from gymnax import register
+from gymnax.environments.classic_control.cartpole import CartPole
+
+from neuralmutator.cli.main import main
+
+FAST = (
+    "--population-size 6 --generations 2 --episodes 1 --max-steps 10 --elites 1 --hall 0 --no-speciation "
+    "--mutator gaussian --policy.kind mlp --policy.hidden 4 --quiet --test-episodes 3"
+).split()
+
+
+class BrokenPole(CartPole):
+    """Pays NaN."""
+
+    def step_env(self, key, state, action, params):
+        observation, state, reward, done, info = super().step_env(key, state, action, params)
+        return observation, state, reward * jnp.nan, done, info
+
+
+register("BrokenPole-v0", BrokenPole)
+
+
+def complaint(capsys, *argv) -> str:
+    """The one line that a bad call prints; asserts exit status 2."""
+    assert main([str(arg) for arg in argv]) == 2
+    printed = capsys.readouterr().err
+    assert printed.startswith("neuralmutator: ") and printed.count("\n") == 1, printed
+    assert "Traceback" not in printed and len(printed) < 2000
+    return printed
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    assert main(["evolve", "CartPole-v1", "--output", str(folder), *FAST]) == 0
+    return folder
+
+
+@pytest.fixture
+def copy(run, tmp_path):
+    return shutil.copytree(run, tmp_path / "copy")
+
+
+def tree(folder):
+    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_evolve_leaves_a_run_and_says_what_the_champion_is_worth(run):
+    names = {path.name for path in run.iterdir()}
+    assert {"config.json", "metrics.jsonl", "checkpoints", "champion.npz", "result.json", "training.png"} <= names
+    result = json.loads((run / "result.json").read_text())
+    assert result["generations"] == 2 and result["test_episodes"] == 3 and 1 <= result["champion_mean"] <= 10
+
+
+def test_evaluate_plays_the_champion_in_both_worlds(run, capsys):
+    for world in ([], ["--gymnasium"]):
+        assert main(["evaluate", str(run), "--episodes", "4", *world]) == 0
+        printed = capsys.readouterr().out
+        assert "4 episodes" in printed and "95 % interval" in printed and "min" in printed
+
+
+def test_plot_of_one_run_and_of_several(run, tmp_path, capsys):
+    for runs in ([run], [run, run]):
+        picture = tmp_path / f"{len(runs)}.png"
+        assert main(["plot", *map(str, runs), "--output", str(picture)]) == 0
+        assert picture.stat().st_size > 10_000
+
+
+def test_replay_makes_a_film(run, tmp_path):
+    assert main(["replay", str(run), "--max-steps", "5", "--output", str(tmp_path / "film.mp4")]) == 0
+    assert (tmp_path / "film.mp4").stat().st_size > 1000
+
+
+def test_help_names_every_option(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["evolve", "--help"])
+    assert stop.value.code == 0
+    printed = capsys.readouterr().out
+    for option in ("population-size", "generations", "episodes", "mutator", "no-speciation", "crossover-rate"):
+        assert f"--{option}" in printed
+    for option in ("complexity-cost", "seed", "output", "resume", "preset", "policy.max-width"):
+        assert f"--{option}" in printed
+
+
+def test_the_seed_preset_changes_the_defaults(capsys):
+    with pytest.raises(SystemExit):
+        main(["evolve", "--preset", "seed", "--help"])
+    seed = capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["evolve", "--help"])
+    assert seed != capsys.readouterr().out and "0.2" in seed
+
+
+BAD = {
+    "no command": ([], "evolve"),
+    "unknown command": (["evolv"], "evolv"),
+    "no environment": (["evolve"], "STR"),
+    "unknown environment": (["evolve", "CartPole-v9"], "unknown environment 'CartPole-v9'"),
+    "unknown option": (["evolve", "CartPole-v1", "--popsize", 3], "popsize"),
+    "not a number": (["evolve", "CartPole-v1", "--generations", "many"], "generations"),
+    "unknown mutator": (["evolve", "CartPole-v1", "--mutator", "magic"], "mutator"),
+    "unknown preset": (["evolve", "CartPole-v1", "--preset", "best"], "preset"),
+    "unknown policy": (["evolve", "CartPole-v1", "--policy.kind", "transformer"], "policy.kind"),
+    "empty population": (["evolve", "CartPole-v1", "--population-size", 0], "population_size"),
+    "population of one": (["evolve", "CartPole-v1", "--population-size", 1], "population_size"),
+    "as many elites as members": (["evolve", "CartPole-v1", "--elites", 80], "elites"),
+    "negative elites": (["evolve", "CartPole-v1", "--elites", -1], "elites"),
+    "no generations": (["evolve", "CartPole-v1", "--generations", 0], "generations"),
+    "no episodes": (["evolve", "CartPole-v1", "--episodes", 0], "episodes"),
+    "no steps": (["evolve", "CartPole-v1", "--max-steps", 0], "max_steps"),
+    "negative crossover": (["evolve", "CartPole-v1", "--crossover-rate", -0.1], "crossover_rate"),
+    "crossover above one": (["evolve", "CartPole-v1", "--crossover-rate", 1.5], "crossover_rate"),
+    "crossover of NaN": (["evolve", "CartPole-v1", "--crossover-rate", "nan"], "crossover_rate"),
+    "negative cost": (["evolve", "CartPole-v1", "--complexity-cost", -1], "complexity_cost"),
+    "negative structural rate": (["evolve", "CartPole-v1", "--structural-rate", -1], "structural_rate"),
+    "negative step size": (
+        ["evolve", "CartPole-v1", "--mutator", "gaussian", "--mutation.std", -1],
+        "std must be a finite number of at least 0",
+    ),
+    "negative meta rate": (["evolve", "CartPole-v1", "--mutation.meta-rate", -1], "meta_rate"),
+    "empty chunks": (["evolve", "CartPole-v1", "--mutation.chunk-size", 0], "chunk_size"),
+    "empty tournament": (["evolve", "CartPole-v1", "--tournament", 0], "tournament size"),
+    "threshold of zero": (["evolve", "CartPole-v1", "--species.threshold", 0], "threshold"),
+    "no species wanted": (["evolve", "CartPole-v1", "--species.target", 0], "target_species"),
+    "decay above one": (["evolve", "CartPole-v1", "--final-decay", 2], "final_decay"),
+    "negative seed": (["evolve", "CartPole-v1", "--seed", -1], "seed"),
+    "hall of one": (["evolve", "CartPole-v1", "--hall", 1], "hall size"),
+    "layers without neurons": (
+        ["evolve", "CartPole-v1", "--policy.kind", "mlp", "--policy.hidden", 0],
+        "hidden must be a whole number of at least 1, got 0",
+    ),
+    "room too narrow": (["evolve", "CartPole-v1", "--policy.max-width", 4], "max_width"),
+    "images for a perceptron": (["evolve", "Breakout-MinAtar"], "(10, 10, 4)"),
+    "vectors for a CNN": (["evolve", "CartPole-v1", "--policy.kind", "cnn"], "needs images"),
+    "no test episodes": (["evolve", "CartPole-v1", "--test-episodes", 0], "test-episodes"),
+    "resume what": (["evolve", "CartPole-v1", "--resume"], "--output"),
+    "evaluate nothing": (["evaluate", "nowhere"], "not a run folder"),
+    "plot nothing": (["plot"], "run folder"),
+    "replay nothing": (["replay", "nowhere"], "not a run folder"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_options_get_one_line_and_leave_nothing(case, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    argv, said = BAD[case]
+    assert said in complaint(capsys, *argv)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_exists_is_not_overwritten(run, capsys):
+    before = tree(run)
+    assert "exists" in complaint(capsys, "evolve", "CartPole-v1", "--output", run, *FAST)
+    assert tree(run) == before
+
+
+def test_resume_of_another_configuration(run, capsys):
+    before = tree(run)
+    argv = ("evolve", "CartPole-v1", "--output", run, "--resume", *FAST, "--seed", 5)
+    assert "begun with another seed" in complaint(capsys, *argv)
+    assert tree(run) == before
+
+
+def test_resume_of_nothing(tmp_path, capsys):
+    argv = ("evolve", "CartPole-v1", "--output", tmp_path / "none", "--resume", *FAST)
+    assert "not a run folder" in complaint(capsys, *argv)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "emptied", "foreign"])
+def test_a_damaged_checkpoint(copy, capsys, damage):
+    newest = copy / "checkpoints" / "2"
+    if damage == "foreign":
+        (copy / "config.json").write_text(
+            (copy / "config.json").read_text().replace('"hidden": [\n      4', '"hidden": [\n      5')
+        )
+        fast = [*FAST[: FAST.index("--policy.hidden") + 1], "5", *FAST[FAST.index("--policy.hidden") + 2 :]]
+    else:
+        fast = FAST
+        for path in newest.rglob("*"):
+            if path.is_file():
+                path.write_bytes(path.read_bytes()[: path.stat().st_size // 2] if damage == "truncated" else b"")
+    before = tree(copy)
+    printed = complaint(capsys, "evolve", "CartPole-v1", "--output", copy, "--resume", *fast)
+    assert "checkpoint" in printed
+    assert tree(copy) == before
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"env": "CartPole-v1"}', "\x00\xff"])
+def test_a_damaged_configuration(copy, capsys, text):
+    (copy / "config.json").write_bytes(text.encode("latin-1"))
+    for command in ("evaluate", "replay", "plot"):
+        assert "config" in complaint(capsys, command, copy)
+
+
+def test_a_damaged_champion(copy, capsys):
+    for data in (b"", (copy / "champion.npz").read_bytes()[:200]):
+        (copy / "champion.npz").write_bytes(data)
+        assert "champion.npz" in complaint(capsys, "evaluate", copy)
+    np.savez(copy / "champion.npz", weights=np.zeros(3))
+    assert "champion.npz" in complaint(capsys, "evaluate", copy)
+    (copy / "champion.npz").unlink()
+    assert "no champion" in complaint(capsys, "evaluate", copy)
+
+
+def test_a_fitness_that_is_never_finite(tmp_path, capsys):
+    argv = ("evolve", "BrokenPole-v0", "--output", tmp_path / "run", *FAST)
+    assert "no member of generation 0 has a finite fitness" in complaint(capsys, *argv)
+
+
+def test_an_environment_that_gymnasium_lacks(copy, capsys):
+    text = (copy / "config.json").read_text().replace("CartPole-v1", "BrokenPole-v0")
+    (copy / "config.json").write_text(text)
+    assert "BrokenPole-v0" in complaint(capsys, "evaluate", copy, "--gymnasium")
+
+
+def test_an_output_that_cannot_be_written(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert "file" in complaint(capsys, "evolve", "CartPole-v1", "--output", tmp_path / "file" / "run", *FAST)
+    assert "/proc" in complaint(capsys, "evolve", "CartPole-v1", "--output", "/proc/run", *FAST)
+    if os.path.exists("/dev/full"):
+        assert "exists" in complaint(capsys, "evolve", "CartPole-v1", "--output", "/dev/full", *FAST)

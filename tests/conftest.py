@@ -1,0 +1,88 @@
+"""What several test files share: the specification of the dual mutator in plain NumPy, and small genomes."""
+
+from math import erf, sqrt
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import settings
+
+from neuralmutator import Genome
+
+# A failure must come back tomorrow; compile time must not count as a slow example.
+settings.register_profile("house", derandomize=True, deadline=None, max_examples=25)
+settings.load_profile("house")
+
+
+def dual_child(draws, a, b=None, *, chunk_size, mixture=True, positive=False, meta_rate=0.1, scale_rate=0.3):
+    """One child of the dual mutator in float64, chunk by chunk; `a` and `b` are (policy, mutator, compat).
+
+    `draws` holds one N(0, 1) per parameter, one for the escape, one per strategy gene.
+    """
+    a = [np.asarray(x, np.float64) for x in a]
+    draws = np.asarray(draws, np.float64)
+    policy_size, total, k = a[0].size, sum(x.size for x in a), chunk_size
+    base = np.concatenate(a if b is None else [(x + np.asarray(y, np.float64)) / 2 for x, y in zip(a, b, strict=True)])
+
+    parts, start = [], 0
+    for shape in [(16,), (16,), (k, 16), (16,), (48, 64), (64,), (64, k), (k,)]:
+        parts.append(a[1][start : start + np.prod(shape)].reshape(shape))
+        start += np.prod(shape)
+    ref_policy, ref_meta, w_e, b_e, w_1, b_1, w_2, b_2 = parts
+    genes = a[1][start:]
+    if positive:
+        p = 0.2 * np.exp(genes[4]) / (0.8 + 0.2 * np.exp(genes[4])) if mixture else 0.0
+        starts = np.array([0.03, 0.01, 0.01, 0.002, np.nan, 0.03])[: len(genes)]
+        genes, drift = starts * np.exp(genes), scale_rate * draws[total + 1 :]
+        if mixture:
+            genes[4] = p
+    else:
+        drift = np.zeros(len(genes))
+
+    padded = np.concatenate([base, np.zeros(-total % k)])
+    out = padded.copy()
+    noise = np.concatenate([draws[:total], np.zeros(-total % k)])
+    escapes = mixture and 0.5 * (1 + erf(draws[total] / sqrt(2))) < genes[4]
+    for first in range(0, total, k):
+        of_policy = first < policy_size
+        ref, scale, explore = (ref_policy, genes[0], genes[2]) if of_policy else (ref_meta, genes[1], genes[3])
+        chunk = padded[first : first + k]
+        e = np.tanh(chunk @ w_e + b_e)
+        hidden = np.tanh(np.concatenate([e, ref, e - ref]) @ w_1 + b_1)
+        out[first : first + k] += np.clip(scale * np.tanh(hidden @ w_2 + b_2), -0.1, 0.1)
+        for i in range(first, first + k):
+            std = sqrt(explore**2 + genes[5] ** 2) if escapes and i < policy_size else abs(explore)
+            out[i] += std * noise[i]
+    child = base + (out[:total] - base) * np.where(np.arange(total) < policy_size, 1.0, meta_rate)
+    if b is not None:
+        std = np.repeat([0.002, 0.05], [a[1].size, a[2].size])
+        child[policy_size:] = base[policy_size:] + std * draws[policy_size:total]
+    policy, mutator, compat = np.split(child, [policy_size, policy_size + a[1].size])
+    mutator[mutator.size - len(genes) :] += drift
+    return policy, mutator, compat
+
+
+def make_genome(mutator, policy=13, compat=9, seed=0, genes=None):
+    """A genome of random parameters with a fresh mutator; `genes` are written over its last, the strategy genes."""
+    random = np.random.default_rng(seed)
+    params = np.array(jax.jit(mutator.init)(jax.random.key(seed)))
+    if genes is not None:
+        params[params.size - len(genes) :] = genes
+    return Genome(
+        policy=jnp.asarray(random.normal(size=policy), jnp.float32),
+        mutator=jnp.asarray(params),
+        compat=jnp.asarray(random.normal(size=compat), jnp.float32),
+        topology=jnp.array([8 + seed, 0], jnp.int32),
+        structural_rate=jnp.float32(0.05 + 0.01 * seed),
+    )
+
+
+@pytest.fixture(scope="session")
+def specified_child():
+    return dual_child
+
+
+@pytest.fixture(scope="session")
+def genome():
+    return make_genome

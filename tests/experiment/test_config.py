@@ -1,0 +1,74 @@
+import dataclasses
+import inspect
+import json
+
+import pytest
+
+import neuralmutator as nm
+from neuralmutator.experiment import presets
+from neuralmutator.experiment.config import (
+    Config,
+    MutatorConfig,
+    PolicyConfig,
+    SpeciesConfig,
+    build_mutator,
+    build_policy,
+    changes,
+    from_dict,
+    to_dict,
+)
+
+
+def test_round_trip_through_json():
+    config = Config(env="Acrobot-v1", policy=PolicyConfig(kind="mlp", hidden=(3, 5)), species=SpeciesConfig(target=4))
+    assert from_dict(json.loads(json.dumps(to_dict(config)))) == config
+
+
+@pytest.mark.parametrize("spoil", [lambda d: d.pop("env"), lambda d: d.pop("policy"), lambda d: d.update(x=1)])
+def test_foreign_data_is_refused(spoil):
+    data = to_dict(presets.default)
+    spoil(data)
+    with pytest.raises(ValueError, match="not the configuration of a run"):
+        from_dict(data)
+
+
+def test_changes_are_named():
+    other = dataclasses.replace(presets.default, seed=3, mutation=MutatorConfig(std=0.1))
+    assert changes(presets.default, other) == ["seed", "mutation.std"]
+
+
+def test_the_default_preset_is_what_the_library_does_by_default():
+    """The command and the snippet of the README must mean the same algorithm."""
+    config = presets.default
+    evolution = inspect.signature(nm.evolution).parameters
+    for name in ("population_size", "elites", "crossover_rate", "complexity_cost", "structural_rate"):
+        assert getattr(config, name) == evolution[name].default
+    assert config.common_random_numbers == evolution["common_random_numbers"].default
+    mixture = inspect.signature(nm.mutators.dual_mixture).parameters
+    for name in ("positive", "scale_rate", "meta_rate", "chunk_size"):
+        assert getattr(config.mutation, name) == mixture[name].default
+    learned = inspect.signature(nm.speciation.learned).parameters
+    assert config.species.threshold == learned["threshold"].default
+    assert config.species.target == learned["target_species"].default
+    assert config.species.warm_start_steps == learned["warm_start_steps"].default
+    flexible = inspect.signature(nm.networks.flexible_mlp).parameters
+    assert (config.policy.max_layers, config.policy.max_width) == (
+        flexible["max_layers"].default,
+        flexible["max_width"].default,
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "env", "inputs"),
+    [("flexible", "CartPole-v1", 4), ("mlp", "Pendulum-v1", 3), ("recurrent", "Acrobot-v1", 6)],
+)
+def test_policies_fit_their_environments(kind, env, inputs):
+    policy = build_policy(Config(env=env, policy=PolicyConfig(kind=kind, hidden=(8,))))
+    assert policy.num_params > inputs * 8
+
+
+@pytest.mark.parametrize(
+    ("name", "params"), [("dual-mixture", 8374), ("dual-corrector", 8372), ("gaussian", 0), ("self-adaptive", 1)]
+)
+def test_mutators_by_name(name, params):
+    assert build_mutator(Config(env="CartPole-v1", mutator=name)).num_params == params

@@ -1,0 +1,429 @@
+"""One generation against its equations, and what any evolution must keep: pedigree, elites, draws, soundness."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import neuralmutator as nm
+from neuralmutator import evolution as core
+from neuralmutator.genome import Genome, flatten, take
+from neuralmutator.mutators import Mutator
+
+KEY = jax.random.key(42)
+
+
+def nothing():
+    """A mutator that changes nothing, whoever the partner is."""
+    return Mutator(0, lambda key: jnp.zeros(0), lambda key, genome, *others: genome, lambda params: {})
+
+
+def small(mutator=None, fitness=None, flexible=False, **options):
+    """An evolution that compiles fast."""
+    if flexible:
+        policy = nm.networks.flexible_mlp(3, 2, max_layers=3, max_width=12, initial_widths=(8, 10))
+    else:
+        policy = nm.networks.mlp(3, 2, hidden=(4,))
+    options = {"population_size": 12, "elites": 2, "species": nm.speciation.none()} | options
+    return nm.evolution(policy, mutator or nm.mutators.gaussian(0.05), fitness, **options)
+
+
+def sphere(key, genome):
+    """Three lines of a user: the policy's parameters should all be 0.3."""
+    return -jnp.mean((genome.policy - 0.3) ** 2)
+
+
+def assert_trees_equal(a, b):
+    jax.tree.map(np.testing.assert_array_equal, jax.tree.map(_numbers, a), jax.tree.map(_numbers, b))
+
+
+def assert_trees_close(a, b, atol=1e-5):
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5, atol=atol), a, b)
+
+
+def _numbers(x):
+    return jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x
+
+
+class TestEquations:
+    """`tell` with prescribed parents: two births of one parent, two of two, in the middle of a decaying run."""
+
+    PARENTS = np.array([[5, 5], [3, 1], [0, 0], [2, 5]])  # of the four children; N = 6, two elites
+    FITNESS = np.array([0.5, 3.0, -1.0, 2.0, 7.0, 1.0], np.float32)
+    GENERATION = 6
+    SHARE = 1 - 0.8 * 6 / 10
+
+    @pytest.fixture(scope="class")
+    def told(self):
+        def select(key, population, fitness):
+            return jnp.concatenate([jnp.full((2, 2), 4), jnp.array(self.PARENTS)])
+
+        evolution = small(
+            nm.mutators.dual_mixture(positive=False),
+            flexible=True,
+            population_size=6,
+            select=select,
+            crossover_rate=1.0,
+            species=nm.speciation.learned(threshold=1e6, warm_start_steps=0),
+            decay=lambda generation: jnp.maximum(0.2, 1 - 0.8 * generation / 10),
+        )
+        state = evolution.init(KEY)
+        mutator = 1.0 * state.population.mutator
+        mutator = mutator.at[:, -6:].set(jnp.array([0.3, 0.2, 0.02, 0.05, 0.5, 0.1]))
+        on = state.population.policy != 0
+        population = state.population._replace(
+            # All near +5, so that the clip is met; every genome different.
+            policy=jnp.where(on, 4.9 + 0.05 * state.population.policy, 0.0),
+            mutator=mutator,
+            compat=state.population.compat + 0.1 * jax.random.normal(KEY, state.population.compat.shape),
+            structural_rate=jnp.array([0.03, 0.04, 0.001, 0.05, 0.02, 0.06]),
+        )
+        state = state._replace(population=population, generation=jnp.int32(self.GENERATION))
+        key = jax.random.key(3)
+        new, generation = jax.jit(evolution.tell)(key, state, jnp.array(self.FITNESS))
+        return key, state, new, generation
+
+    def test_children_follow_the_equations(self, told, reference_dual):
+        key, state, new, generation = told
+        old = jax.tree.map(np.asarray, state.population)
+        _, _, key_children = jax.random.split(key, 3)
+        key_structure, key_rewrite = jax.random.split(key_children)
+        rewriting, structure = jax.random.split(key_rewrite, 4), jax.random.split(key_structure, 4)
+        n = old.policy.shape[1] + old.mutator.shape[1] + old.compat.shape[1]
+        assert int(generation.metrics["structural_mutations"]) == 0  # at these rates and with this key
+        clipped = 0
+        for i, (first, second) in enumerate(self.PARENTS):
+            a, b = (tuple(x[j].astype(np.float64) for x in old[:3]) for j in (first, second))
+            crossing = first != second
+            draw = jax.random.normal(rewriting[i], (n + 1 + 6,))
+            policy, mutator, compat = reference_dual(draw, *a, b if crossing else None)
+            base = [(x + y) / 2 for x, y in zip(a, b, strict=True)] if crossing else a
+            # One parent: policy += share·delta, the rest a tenth (inside `reference_dual`). Two: mean + share·noise.
+            want = [
+                np.where(old.policy[first] != 0, a[0] + self.SHARE * (policy - a[0]), 0.0),
+                base[1] + self.SHARE * (mutator - base[1]),
+                base[2] + self.SHARE * (compat - base[2]),
+            ]
+            clipped += sum(np.sum(np.abs(x) > 5) for x in want)
+            for name, x in zip(("policy", "mutator", "compat"), want, strict=True):
+                got = getattr(new.population, name)[2 + i]
+                np.testing.assert_allclose(got, np.clip(x, -5, 5), rtol=0, atol=1e-5, err_msg=f"child {i}, {name}")
+            np.testing.assert_array_equal(new.population.topology[2 + i], old.topology[first])
+            rates = old.structural_rate[[first, second]].astype(np.float64)
+            drift = float(jax.random.normal(jax.random.split(structure[i], 3)[2]))
+            rate = rates.mean() if crossing else np.clip(rates[0] * np.exp(0.01 * drift), 0.001, 0.5)
+            np.testing.assert_allclose(new.population.structural_rate[2 + i], rate, rtol=1e-5)
+        assert clipped > 10
+
+    def test_elites_go_on_bit_for_bit(self, told):
+        _, state, new, generation = told
+        # Everyone is of one species: the shared ranks are in the order of the fitness.
+        assert_trees_equal(take(new.population, jnp.arange(2)), take(state.population, jnp.array([4, 1])))
+        np.testing.assert_array_equal(generation.parents[:2], [[4, 4], [1, 1]])
+        np.testing.assert_array_equal(generation.parents[2:], self.PARENTS)
+
+    def test_the_books(self, told):
+        _, state, new, generation = told
+        metrics = {name: float(value) for name, value in generation.metrics.items()}
+        assert int(new.generation) == self.GENERATION + 1
+        np.testing.assert_array_equal(new.founder, np.concatenate([[4, 1], self.PARENTS[:, 0]]))
+        assert_trees_equal(new.founders, state.founders)
+        assert_trees_equal(new.champion, take(state.population, 4))
+        assert float(new.champion_fitness) == 7.0
+        np.testing.assert_allclose(
+            [metrics[f"fitness_{x}"] for x in ("best", "mean", "worst", "std")],
+            [7.0, self.FITNESS.mean(), -1.0, self.FITNESS.std()],
+            rtol=1e-5,
+        )
+        drift = np.linalg.norm(np.asarray(state.population.mutator - state.founders), axis=1)
+        np.testing.assert_allclose(metrics["mutator_drift_mean"], drift.mean(), rtol=1e-4)
+        np.testing.assert_allclose(metrics["mutator_drift_max"], drift.max(), rtol=1e-4)
+        sizes = np.sum(np.asarray(state.population.policy) != 0, axis=1)
+        np.testing.assert_allclose(metrics["policy_params_mean"], sizes.mean(), rtol=1e-5)
+        topology = np.asarray(state.population.topology)
+        np.testing.assert_allclose(metrics["neurons_mean"], topology.sum(axis=1).mean(), rtol=1e-5)
+        np.testing.assert_allclose(metrics["layers_mean"], (topology > 0).sum(axis=1).mean(), rtol=1e-5)
+        assert metrics["crossovers"] == 2 and metrics["compatible_share"] == 1
+        assert metrics["species"] == 1 and metrics["species_entropy"] == 0 and metrics["non_finite"] == 0
+        np.testing.assert_allclose(metrics["p_gauss"], 0.5, rtol=1e-5)
+
+    def test_replication_error_is_the_mutators_change_of_itself(self, told, reference_dual):
+        key, state, _, generation = told
+        old = jax.tree.map(np.asarray, state.population)
+        rewriting = jax.random.split(jax.random.split(jax.random.split(key, 3)[2])[1], 4)
+        n = sum(x.shape[1] for x in old[:3])
+        errors = []
+        for i in (0, 2):  # the births of one parent
+            a = [x[self.PARENTS[i, 0]] for x in old[:3]]
+            _, mutator, _ = reference_dual(jax.random.normal(rewriting[i], (n + 7,)), *a)
+            errors.append(np.linalg.norm(mutator - a[1]))
+        np.testing.assert_allclose(generation.metrics["replication_error_mean"], np.mean(errors), rtol=1e-3)
+        np.testing.assert_allclose(generation.metrics["replication_error_best"], np.min(errors), rtol=1e-3)
+
+
+def test_pedigree_names_the_true_parents():
+    """With a mutator that changes nothing, a child is its recorded first parent, bit for bit; so is every elite."""
+    evolution = small(nothing(), sphere, crossover_rate=0.5, select=nm.selection.tournament(2))
+    step, state, two = jax.jit(evolution.step), evolution.init(KEY), 0
+    founder = np.arange(12)
+    for t in range(8):
+        # New policies each time, or the population would soon be copies of one.
+        fresh = jax.random.normal(jax.random.key(t), state.population.policy.shape)
+        state = state._replace(population=state.population._replace(policy=fresh))
+        old = state.population
+        state, generation = step(jax.random.fold_in(KEY, t), state)
+        assert_trees_equal(state.population, take(old, generation.parents[:, 0]))
+        two += int(jnp.sum(generation.parents[:, 0] != generation.parents[:, 1]))
+        assert int(generation.metrics["crossovers"]) == jnp.sum(generation.parents[:, 0] != generation.parents[:, 1])
+        founder = founder[np.asarray(generation.parents[:, 0])]
+        np.testing.assert_array_equal(state.founder, founder)
+        # The winner of a tournament leads a crossing.
+        fitness = np.asarray(generation.fitness)[np.asarray(generation.parents)]
+        assert np.all(fitness[:, 0] >= fitness[:, 1])
+    assert 15 < two < 65  # of 80 births half wish to cross, most of them with someone else
+
+
+def test_structural_mutations_of_births():
+    """At rate 1 every child of one parent is changed by one mutation, a child of two has the first one's topology."""
+    evolution = small(nothing(), sphere, flexible=True, crossover_rate=0.5, structural_rate=1.0, population_size=24)
+    state = evolution.init(KEY)
+    new, generation = jax.jit(evolution.step)(KEY, state)
+    old, young = np.asarray(state.population.topology), np.asarray(new.population.topology)
+    parents, changed = np.asarray(generation.parents)[2:], 0
+    for child, (a, b) in zip(young[2:], parents, strict=True):
+        if a != b:
+            np.testing.assert_array_equal(child, old[a])
+        else:
+            neurons, layers = np.sum(child) - np.sum(old[a]), np.sum(child > 0) - np.sum(old[a] > 0)
+            assert (abs(neurons) == 1 and layers == 0) or abs(layers) == 1
+            changed += 1
+    assert changed == int(generation.metrics["structural_mutations"]) > 0
+    assert np.any(parents[:, 0] != parents[:, 1])
+    np.testing.assert_array_less(new.population.structural_rate[2:], 1.0001)
+
+
+def test_structural_rate_keeps_its_bounds():
+    evolution = small(nothing(), sphere, flexible=True, crossover_rate=0.0, structural_rate=1.0)
+    step = jax.jit(evolution.step)
+    for rate, bound in ((1.0, 0.5), (1e-6, 0.001)):
+        state = evolution.init(KEY)
+        state = state._replace(population=state.population._replace(structural_rate=jnp.full(12, rate)))
+        new, _ = step(KEY, state)
+        np.testing.assert_allclose(new.population.structural_rate[2:], bound)
+
+
+def test_step_traces_once():
+    evolution = small(nm.mutators.self_adaptive(), sphere, flexible=True)
+    step = jax.jit(chex.assert_max_traces(evolution.step, n=1))
+    state = evolution.init(KEY)
+    for t in range(3):
+        state, _ = step(jax.random.fold_in(KEY, t), state)
+    assert int(state.generation) == 3
+
+
+@pytest.fixture(scope="module")
+def whole():
+    """Everything at its defaults, but small: learned speciation, the dual mixture, a flexible policy."""
+    policy = nm.networks.flexible_mlp(3, 1, max_layers=2, max_width=8, initial_widths=(8,))
+
+    def fitness(key, genome):
+        x = jax.random.normal(jax.random.key(0), (16, 3))
+        y = jax.vmap(lambda x: policy.apply(genome.policy, x, genome.topology))(x)
+        return -jnp.mean((y[:, 0] - jnp.sin(x[:, 0])) ** 2)
+
+    evolution = nm.evolution(policy, nm.mutators.dual_mixture(), fitness, population_size=16, elites=2)
+    keys = jax.random.split(KEY, 2)
+    return evolution, keys, jax.vmap(lambda key: nm.run(evolution, key, 25))(keys)
+
+
+def test_a_users_fitness_improves(whole):
+    _, _, (state, history) = whole
+    best = np.asarray(history.metrics["fitness_best"])
+    assert np.all(best[:, -1] > best[:, 0] + 0.02)
+    assert np.all(np.diff(best, axis=1) > -1e-6)  # without noise the elites keep what was reached
+    np.testing.assert_allclose(state.champion_fitness, best.max(axis=1), rtol=1e-6)
+    for name, values in history.metrics.items():
+        assert values.shape == (2, 25) and np.all(np.isfinite(values)), name
+    assert history.fitness.shape == (2, 25, 16) and history.parents.shape == (2, 25, 16, 2)
+
+
+def test_vmap_of_run_is_run_of_each_key(whole):
+    evolution, keys, (states, histories) = whole
+    for i in range(2):
+        state, history = nm.run(evolution, keys[i], 25)
+        # The same draws and the same choices; numbers differ by rounding.
+        np.testing.assert_array_equal(history.parents[:4], histories.parents[i, :4])
+        np.testing.assert_allclose(history.fitness[:4], histories.fitness[i, :4], atol=1e-4)
+        np.testing.assert_allclose(state.champion_fitness, states.champion_fitness[i], atol=0.05)
+
+
+def test_a_run_cut_anywhere_is_the_whole_run():
+    evolution = small(nm.mutators.self_adaptive(), sphere)
+    state = evolution.init(KEY)
+    rollout = jax.jit(lambda state, start: nm.rollout(evolution.step, KEY, state, 3, start))
+    middle, first = rollout(state, 0)
+    end, last = rollout(middle, 3)
+    whole_end, whole = jax.jit(lambda state: nm.rollout(evolution.step, KEY, state, 6))(state)
+    assert_trees_close(end, whole_end, atol=1e-6)
+    joined = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), first, last)
+    np.testing.assert_array_equal(joined.parents, whole.parents)
+
+
+def test_ask_and_tell_are_step():
+    evolution = small(nm.mutators.self_adaptive(), sphere)
+    state = evolution.init(KEY)
+    stepped = jax.jit(evolution.step)(KEY, state)
+    key_tell = jax.random.split(KEY)[1]
+    population = evolution.ask(KEY, state)
+    assert_trees_equal(population, state.population)
+    values = jnp.stack([sphere(None, take(population, i)) for i in range(12)])
+    told = jax.jit(evolution.tell)(key_tell, state, values)
+    assert_trees_close(told, stepped, atol=1e-6)
+    np.testing.assert_array_equal(told[1].parents, stepped[1].parents)
+
+
+@pytest.fixture(scope="module")
+def blocks():
+    def outcome(block_size):
+        evolution = small(
+            nm.mutators.self_adaptive(),
+            lambda key, genome: (sphere(key, genome) + 0.01 * jax.random.normal(key), {"steps": 3, "lived": 0.5}),
+            flexible=True,
+            population_size=20,
+            block_size=block_size,
+            common_random_numbers=False,
+            structural_rate=0.3,
+        )
+        return nm.run(evolution, KEY, 4)
+
+    return outcome(None), outcome
+
+
+@pytest.mark.parametrize("block_size", [1, 7, 64])
+def test_block_size_changes_nothing(blocks, block_size):
+    whole, outcome = blocks
+    got = outcome(block_size)
+    np.testing.assert_array_equal(got[1].parents, whole[1].parents)
+    assert_trees_close(got, whole, atol=1e-4)
+
+
+def test_infos_are_reported_as_sums(blocks):
+    (_, history), _ = blocks
+    np.testing.assert_array_equal(history.metrics["steps"], 20 * 3)
+    np.testing.assert_array_equal(history.metrics["lived"], 20 * 0.5)
+
+
+@pytest.mark.parametrize("block_size", [None, 1, 3, 7, 10, 20])
+def test_evaluate_counts_no_member_twice(block_size):
+    population = Genome(*[jnp.arange(10.0)[:, None]] * 3, jnp.zeros((10, 0), jnp.int32), jnp.zeros(10))
+    values, info = core.evaluate(
+        lambda key, genome: (genome.policy[0], {"sum": genome.policy[0]}), KEY, population, block_size
+    )
+    np.testing.assert_array_equal(values, np.arange(10))
+    assert float(info["sum"]) == 45
+
+
+@pytest.mark.parametrize("common", [True, False])
+def test_common_random_numbers(common):
+    evolution = small(nothing(), lambda key, genome: jax.random.normal(key), common_random_numbers=common)
+    step, state = jax.jit(evolution.step), evolution.init(KEY)
+    values = [np.asarray(step(jax.random.key(i), state)[1].fitness) for i in range(2)]
+    assert len(np.unique(values[0])) == (1 if common else 12)
+    assert not np.any(values[0] == values[1])  # each generation meets draws of its own
+
+
+class TestBadNumbers:
+    """A number that is not finite ranks last, is counted, and poisons nothing."""
+
+    BAD = (0, 1, 2, 7)  # NaN, +inf and -inf as fitness; the last a NaN inside the genome, with the best fitness of all
+
+    @pytest.fixture(scope="class", params=["none", "ranks", "fitness"])
+    def told(self, request):
+        sharing = {"ranks": nm.speciation.share_ranks, "fitness": nm.speciation.share_fitness}.get(request.param)
+        species = nm.speciation.none()
+        if sharing is not None:
+            species = nm.speciation.learned(sharing=sharing, warm_start_steps=0, target_species=3)
+        evolution = small(nm.mutators.dual_mixture(), species=species, complexity_cost=0.01, elites=3)
+        state = evolution.init(KEY)
+        population = state.population
+        population = population._replace(
+            policy=population.policy.at[7, 0].set(jnp.nan), mutator=population.mutator.at[7].set(jnp.inf)
+        )
+        fitness = jnp.linspace(-3.0, -1.0, 12).at[jnp.array(self.BAD)].set(jnp.array([jnp.nan, jnp.inf, -jnp.inf, 9]))
+        tell = jax.jit(evolution.tell)
+        return [tell(jax.random.key(i), state._replace(population=population), fitness) for i in range(5)], state
+
+    def test_they_have_no_children(self, told):
+        for new, generation in told[0]:
+            assert not np.isin(np.asarray(generation.parents), self.BAD).any()
+            assert all(np.all(np.isfinite(x)) for x in jax.tree.leaves(new.population))
+
+    def test_they_are_counted_and_poison_no_number(self, told):
+        (new, generation), *_ = told[0]
+        assert int(generation.metrics["non_finite"]) == 4
+        good = np.delete(np.linspace(-3.0, -1.0, 12), self.BAD)
+        got = [float(generation.metrics[f"fitness_{x}"]) for x in ("best", "mean", "worst", "std")]
+        np.testing.assert_allclose(got, [good.max(), good.mean(), good.min(), good.std()], rtol=1e-4)
+        for name, value in generation.metrics.items():
+            assert np.all(np.isfinite(value)), name
+        assert float(new.champion_fitness) == -1.0
+        assert np.all(np.isfinite(flatten(new.champion)))
+        assert all(np.all(np.isfinite(x)) for x in jax.tree.leaves(new.speciation))
+        np.testing.assert_array_equal(np.isfinite(generation.fitness[:3]), False)  # reported as evaluated
+
+
+def test_a_generation_without_one_sound_member_goes_on():
+    evolution = small(fitness=lambda key, genome: jnp.nan * genome.policy[0])
+    state, generation = jax.jit(evolution.step)(KEY, evolution.init(KEY))
+    assert int(generation.metrics["non_finite"]) == 12
+    assert float(state.champion_fitness) == -np.inf
+    assert all(np.all(np.isfinite(x)) for x in jax.tree.leaves(state.population))
+
+
+def test_complexity_cost_lowers_the_number_of_policy_parameters():
+    def params(cost):
+        evolution = small(
+            nothing(), lambda key, g: jnp.float32(0), flexible=True, structural_rate=0.5, complexity_cost=cost
+        )
+        return np.asarray(nm.run(evolution, KEY, 15)[1].metrics["policy_params_mean"])
+
+    free, costly = params(0.0), params(0.01)
+    assert costly[0] == free[0]
+    assert costly[-1] < 0.9 * min(free[0], free[-1])
+    assert np.all(np.diff(costly) < 8)  # selection keeps what it has won, but for a generation's mutations
+
+
+POLICY = nm.networks.mlp(2, 1, hidden=(2,))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("population_size", 1),
+        ("population_size", 2.0),
+        ("elites", -1),
+        ("elites", 80),
+        ("crossover_rate", 1.5),
+        ("crossover_rate", float("nan")),
+        ("structural_rate", -0.1),
+        ("complexity_cost", -1.0),
+        ("complexity_cost", float("inf")),
+        ("block_size", 0),
+        ("block_size", 1.5),
+        ("block_size", "half"),
+    ],
+)
+def test_errors_name_the_field_and_the_value(field, value):
+    with pytest.raises(ValueError, match=f"{field} must.*{value!r}"):
+        nm.evolution(POLICY, nm.mutators.gaussian(), **{field: value})
+
+
+def test_a_wrong_fitness_is_refused():
+    state = small().init(KEY)
+    with pytest.raises(ValueError, match=r"scalar.*\(6,\)"):
+        small(fitness=lambda key, genome: genome.policy[:6]).step(KEY, state)
+    with pytest.raises(ValueError, match=r"\(12,\), got \(11,\)"):
+        small().tell(KEY, state, jnp.zeros(11))
+    with pytest.raises(ValueError, match="fitness is None"):
+        small().step(KEY, state)

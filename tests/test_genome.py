@@ -1,0 +1,52 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from neuralmutator.genome import Genome, chunks, flatten, take, unflatten
+
+
+def numbered(policy=5, mutator=3, compat=2):
+    return Genome(
+        policy=jnp.arange(policy, dtype=jnp.float32),
+        mutator=100 + jnp.arange(mutator, dtype=jnp.float32),
+        compat=200 + jnp.arange(compat, dtype=jnp.float32),
+        topology=jnp.array([8, 0], jnp.int32),
+        structural_rate=jnp.float32(0.05),
+    )
+
+
+def test_flat_order_is_policy_mutator_compat():
+    np.testing.assert_array_equal(flatten(numbered()), [0, 1, 2, 3, 4, 100, 101, 102, 200, 201])
+
+
+def test_unflatten_puts_every_part_back_and_keeps_the_rest():
+    genome = numbered()
+    moved = unflatten(flatten(genome) + 0.5, genome)
+    np.testing.assert_array_equal(moved.policy, genome.policy + 0.5)
+    np.testing.assert_array_equal(moved.mutator, genome.mutator + 0.5)
+    np.testing.assert_array_equal(moved.compat, genome.compat + 0.5)
+    assert moved.topology is genome.topology
+    assert moved.structural_rate is genome.structural_rate
+
+
+def test_empty_parts_survive():
+    genome = numbered(mutator=0, compat=0)
+    back = unflatten(flatten(genome), genome)
+    assert [x.size for x in back[:3]] == [5, 0, 0]
+
+
+@pytest.mark.parametrize(("n", "size"), [(1, 1), (1, 16), (15, 16), (16, 16), (17, 16), (40, 7)])
+def test_chunks_pad_the_tail_with_zeros(n, size):
+    pieces = np.asarray(chunks(jnp.arange(1, n + 1), size))
+    rows = -(-n // size)
+    assert pieces.shape == (rows, size)
+    for i in range(rows * size):
+        assert pieces[i // size, i % size] == (i + 1 if i < n else 0)
+
+
+def test_take_selects_members_of_every_field():
+    population = jax.tree.map(lambda x: jnp.stack([x, x + 1, x + 2]), numbered())
+    chosen = take(population, jnp.array([2, 0, 2, 1]))
+    for field, original in zip(chosen, population, strict=True):
+        np.testing.assert_array_equal(field, np.asarray(original)[[2, 0, 2, 1]])
