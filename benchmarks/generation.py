@@ -58,7 +58,11 @@ class Act(nn.Module):
 
 
 def simple_ga(options: Options, normalise: bool) -> tuple[Callable, Callable]:
-    """evosax's own loop: (params f32[N, P], fitness f32[N]) -> state; (key, state) -> (state, fitness [generations, N])."""
+    """The loop of evosax's examples.
+
+    Returns:
+        ``(params f32[N, P], fitness f32[N]) -> state``, and ``(key, state) -> (state, (fitness [G, N], metrics))``.
+    """
     problem = GymnaxProblem(
         ENV, Act(), episode_length=options.steps, num_rollouts=options.episodes, use_normalize_obs=normalise
     )
@@ -134,7 +138,7 @@ def main(options: Options) -> None:
             f"{kind}_hall_costs": 1 / speed(seconds, HALL, SPECIATION) - 1,
         }
     table(
-        f"A generation of {options.population} policies 4-{HIDDEN}-2 on {ENV}, {options.episodes} x {options.steps} steps",
+        f"A generation of {options.population} policies 4-{HIDDEN}-2 on {ENV}, {options.episodes}x{options.steps} steps",
         ("from: program", "compile s", "ms", "lived share", "to bare", "to evosax", "to obs norm"),
         rows[:-1],
     )

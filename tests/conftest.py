@@ -32,8 +32,8 @@ def dual_child(draws, a, b=None, *, chunk_size, mixture=True, positive=False, me
     ref_policy, ref_meta, w_e, b_e, w_1, b_1, w_2, b_2 = parts
     genes = a[1][start:]
     if positive:
-        p = 0.2 * np.exp(genes[4]) / (0.8 + 0.2 * np.exp(genes[4])) if mixture else 0.0
-        starts = np.array([0.03, 0.01, 0.01, 0.002, np.nan, 0.03])[: len(genes)]
+        p = np.exp(genes[4]) / (1 + np.exp(genes[4])) if mixture else 0.0  # the odds of a fresh genome are 1
+        starts = np.array([0.03, 0.01, 0.01, 0.002, np.nan, 0.1])[: len(genes)]
         genes, drift = starts * np.exp(genes), scale_rate * draws[total + 1 :]
         if mixture:
             genes[4] = p

@@ -21,7 +21,7 @@ class PolicyConfig:
     """flexible: evolving layers and neurons; mlp: fixed; recurrent: with memory; cnn: for 96 x 96 x 3 pixels."""
     hidden: tuple[int, ...] = (64, 64)
     """mlp: widths of the hidden layers; recurrent: the first is the size of the memory."""
-    max_layers: int = 3
+    max_layers: int = 2
     """flexible: most hidden layers."""
     max_width: int = 64
     """flexible: most neurons in a hidden layer."""
@@ -35,6 +35,10 @@ class MutatorConfig:
     """dual mutators: keep strategy scales positive (log space)."""
     scale_rate: float = 0.3
     """dual mutators: log-normal mutation of the strategy genes, needs `positive`."""
+    p_gauss: float = 0.5
+    """dual-mixture: probability of the Gaussian escape in a fresh genome."""
+    gauss_scale: float = 0.1
+    """dual-mixture: std of the Gaussian escape in a fresh genome."""
     meta_rate: float = 0.1
     """dual mutators: share of its rewriting of itself that a child takes."""
     chunk_size: int = 64
@@ -83,7 +87,7 @@ class Config:
     """Members that compete to become a parent."""
     structural_rate: float = 0.05
     """First probability of a structural mutation; heritable."""
-    final_decay: float = 1.0
+    final_decay: float = 0.2
     """Share of a rewriting that a child takes in the last generation; falls linearly from 1."""
     common_random_numbers: bool = True
     """Whether all members of a generation play the same episodes."""
@@ -125,11 +129,12 @@ def build_mutator(config: Config) -> mutators.Mutator:
         return mutators.gaussian(m.std)
     if config.mutator == "self-adaptive":
         return mutators.self_adaptive(m.std, m.learning_rate)
-    dual = {"dual-mixture": mutators.dual_mixture, "dual-corrector": mutators.dual_corrector}
-    if config.mutator not in dual:
-        known = ", ".join([*dual, "gaussian", "self-adaptive"])
-        raise ValueError(f"mutator must be one of {known}, got {config.mutator!r}")
-    return dual[config.mutator](m.chunk_size, m.meta_rate, m.positive, m.scale_rate)
+    if config.mutator == "dual-corrector":
+        return mutators.dual_corrector(m.chunk_size, m.meta_rate, m.positive, m.scale_rate)
+    if config.mutator == "dual-mixture":
+        return mutators.dual_mixture(m.chunk_size, m.meta_rate, m.positive, m.scale_rate, m.p_gauss, m.gauss_scale)
+    known = "dual-mixture, dual-corrector, gaussian, self-adaptive"
+    raise ValueError(f"mutator must be one of {known}, got {config.mutator!r}")
 
 
 def build_evolution(config: Config) -> Evolution:

@@ -1,7 +1,8 @@
 """A genome in the real Gymnasium environment of the same name, on the host."""
 
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
 import gymnasium
@@ -80,7 +81,7 @@ def record(env_id: str, policy: Network, genome: Genome, seed: int, max_steps: i
     """
     if max_steps is not None and (not isinstance(max_steps, int) or max_steps < 1):
         raise ValueError(f"max_steps must be None or a whole number of at least 1, got {max_steps!r}")
-    with _make(env_id, render_mode="rgb_array") as env:
+    with _headless(), _make(env_id, render_mode="rgb_array") as env:
         limits = [limit for limit in (max_steps, env.spec.max_episode_steps) if limit is not None]
         if not limits:
             raise ValueError(f"max_steps must be given for {env_id}, which has no time limit of its own")
@@ -137,6 +138,18 @@ def _seed(seed: int) -> int:
     if not isinstance(seed, int) or seed < 0:
         raise ValueError(f"seed must be a whole number of at least 0, got {seed!r}")
     return seed
+
+
+@contextmanager
+def _headless() -> Iterator[None]:
+    """Keeps pygame, which draws into memory here, from looking for a screen and a sound card, and complaining."""
+    added = {name for name in ("SDL_VIDEODRIVER", "SDL_AUDIODRIVER") if name not in os.environ}
+    os.environ.update(dict.fromkeys(added, "dummy"))
+    try:
+        yield
+    finally:
+        for name in added:
+            del os.environ[name]
 
 
 def _make(env_id: str, render_mode: str | None = None) -> gymnasium.Env:

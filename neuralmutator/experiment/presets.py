@@ -7,10 +7,9 @@ default = Config(env="CartPole-v1")
 
 seed = Config(
     env="CartPole-v1",
-    final_decay=0.2,
     common_random_numbers=False,
     hall=0,
-    mutation=MutatorConfig(positive=False),
+    mutation=MutatorConfig(positive=False, p_gauss=0.2, gauss_scale=0.03),
     species=SpeciesConfig(sharing="fitness"),
 )
 """The original program's algorithm, so that its numbers can be compared."""

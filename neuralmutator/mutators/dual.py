@@ -31,7 +31,6 @@ SCALES = {
     "explore_scale_policy": 0.01,
     "explore_scale_meta": 0.002,
 }
-MIXTURE = {"p_gauss": 0.20, "gauss_scale": 0.03}
 
 
 class Organs(NamedTuple):
@@ -65,7 +64,12 @@ def dual_corrector(
 
 
 def dual_mixture(
-    chunk_size: int = 64, meta_rate: float = 0.1, positive: bool = True, scale_rate: float = 0.3
+    chunk_size: int = 64,
+    meta_rate: float = 0.1,
+    positive: bool = True,
+    scale_rate: float = 0.3,
+    p_gauss: float = 0.5,
+    gauss_scale: float = 0.1,
 ) -> Mutator:
     """The Neural Mutator's own mutator: corrector, exploration noise and Gaussian escape; 8,374 parameters.
 
@@ -77,11 +81,18 @@ def dual_mixture(
             nothing keeps those positive.
         scale_rate: with `positive`, std of the log-normal mutation of the genes, beside what the corrector does to
             them. The original's genes move by about 1e-3 a generation, which is too slow to adapt.
+        p_gauss: probability of the Gaussian escape in a fresh genome (the original: 0.2).
+        gauss_scale: std of the Gaussian escape in a fresh genome (the original: 0.03).
 
     Raises:
-        ValueError: if `chunk_size` is not a whole number of at least 1, or a rate is negative or not finite.
+        ValueError: if `chunk_size` is not a whole number of at least 1, `p_gauss` does not lie between 0 and 1 (both
+            excluded with `positive`), or a rate is negative or not finite.
     """
-    return _dual(SCALES | MIXTURE, chunk_size, meta_rate, positive, scale_rate)
+    check_rates(gauss_scale=gauss_scale)
+    if not (0 < p_gauss < 1 if positive else 0 <= p_gauss <= 1):
+        raise ValueError(f"p_gauss must lie between 0 and 1, got {p_gauss!r}")
+    mixture = {"p_gauss": p_gauss, "gauss_scale": gauss_scale}
+    return _dual(SCALES | mixture, chunk_size, meta_rate, positive, scale_rate)
 
 
 def _dual(starts: dict[str, float], chunk_size: int, meta_rate: float, positive: bool, scale_rate: float) -> Mutator:

@@ -4,7 +4,7 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import cache
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +24,7 @@ GAME_SIDE, LEAST_HEIGHT = 560, 440  # of what is below the heading
 LABEL, LEGEND = 34, 44  # above and below the network
 ROW, DISC, TILE = 48, 26, 64  # most height of a named row, most diameter of a neuron, most side of a feature map
 LEAST_ROW = 17  # rows any closer are not named but drawn as a block
+LONGEST_NAME = 20  # characters
 GAP = 40  # distance between two layers
 
 
@@ -73,14 +74,14 @@ def replay_video(
         raise ValueError(f"path must end in .mp4 or .gif, got {path}")
     if not isinstance(fps, int) or fps < 1:
         raise ValueError(f"fps must be a whole number of at least 1, got {fps!r}")
+    if len(recording.frames) == 0:
+        raise ValueError("recording must hold at least one step, got none")
     for argument, given, wanted in (
         ("names", names, recording.observations[:1].size),
         ("action_names", action_names, recording.activations[-1][:1].size),
     ):
         if len(given) != wanted:
             raise ValueError(f"{argument} must hold {wanted} names, got {len(given)}")
-    if len(recording.frames) == 0:
-        raise ValueError("recording must hold at least one step, got none")
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".mp4":
         try:
@@ -97,7 +98,9 @@ def replay_video(
     return path
 
 
-def pictures(recording: Recording, names: Sequence[str], action_names: Sequence[str], title: str) -> Iterator[np.ndarray]:
+def pictures(
+    recording: Recording, names: Sequence[str], action_names: Sequence[str], title: str
+) -> Iterator[np.ndarray]:
     """The frames of `replay_video`, u8[height, 1280, 3] with an even height."""
     steps, height, width = recording.frames.shape[:3]
     scale = min(GAME_SIDE / width, GAME_SIDE / height)
@@ -105,7 +108,7 @@ def pictures(recording: Recording, names: Sequence[str], action_names: Sequence[
     body = max(game[1], LEAST_HEIGHT)
     canvas = Image.new("RGB", (WIDTH, (HEAD + body + MARGIN + 1) // 2 * 2), "white")
     corner = (MARGIN + (GAME_SIDE - game[0]) // 2, HEAD + (body - game[1]) // 2)
-    named = [names, *([] for _ in recording.activations[:-1]), action_names]
+    named = [[_short(name) for name in names], *([] for _ in recording.activations[:-1]), [*map(_short, action_names)]]
     values = [recording.observations.astype(np.float32), *recording.activations]
     for i in (0, -1):
         if values[i].ndim != 2 or values[i].shape[1] * LEAST_ROW > body - LABEL - LEGEND:
@@ -123,7 +126,7 @@ def pictures(recording: Recording, names: Sequence[str], action_names: Sequence[
         canvas = Image.fromarray(picture)
         canvas.paste(Image.fromarray(recording.frames[t]).resize(game, Image.Resampling.BILINEAR), corner)
         draw = ImageDraw.Draw(canvas)
-        draw.text((WIDTH - MARGIN, 36), f"return {returns[t]:.1f}", INK, _font(20, bold=True), "rm")
+        draw.text((WIDTH - MARGIN, 36), f"return {_number(returns[t])}", INK, _font(20, bold=True), "rm")
         draw.text((WIDTH - MARGIN - 210, 36), f"step {t + 1} of {steps}", FAINT, _font(18), "rm")
         for i in range(len(named[0])):
             x, y = layers[0].left - 8, _middle(layers[0], i)
@@ -133,7 +136,7 @@ def pictures(recording: Recording, names: Sequence[str], action_names: Sequence[
             chosen = discrete and recording.actions[t] == i
             if chosen:
                 draw.rounded_rectangle((x - 2, y - 13, WIDTH - MARGIN, y + 13), 6, CHOSEN)
-            draw.text((x + 6, y), action_names[i], "white" if chosen else INK, _font(14, bold=bool(chosen)), "lm")
+            draw.text((x + 6, y), named[-1][i], "white" if chosen else INK, _font(14, bold=bool(chosen)), "lm")
             draw.text((WIDTH - MARGIN - 8, y), _number(values[-1][t, i]), "white" if chosen else FAINT, _font(14), "rm")
         yield np.asarray(canvas)
 
@@ -174,12 +177,11 @@ def _layout(
         else:
             sizes.append(_grid(x.shape[1], room, height, TILE if x.shape[2:] != (1, 1) else DISC))
     gap = (end - start - sum(columns * cell for _, columns, cell in sizes)) / max(1, len(values) - 1)
-    layers, x = [], float(start)
-    for (rows, columns, cell), shade in zip(sizes, shades, strict=True):
-        layers.append(
-            Layer(round(x), top + (height - rows * cell) // 2, rows, columns, cell, shade, *_cell(cell, shade.shape[2:]))
-        )
-        x += columns * cell + gap
+    layers, left = [], float(start)
+    for (rows, columns, cell), x in zip(sizes, shades, strict=True):
+        above = (height - rows * cell) // 2
+        layers.append(Layer(round(left), top + above, rows, columns, cell, x, *_cell(cell, x.shape[2:])))
+        left += columns * cell + gap
     return layers
 
 
@@ -193,10 +195,7 @@ def _grid(count: int, width: int, height: int, most: int) -> tuple[int, int, int
 def _shades(values: np.ndarray, own_scale: bool) -> np.ndarray:
     """Activations [T, ...] as u8[T, n, h, w]; on a scale for each neuron, or one for the layer."""
     x = np.nan_to_num(values.astype(np.float32), posinf=0, neginf=0)
-    if x.ndim == 4:
-        x = x.transpose(0, 3, 1, 2)
-    else:
-        x = x.reshape(len(x), -1, 1, 1)
+    x = x.transpose(0, 3, 1, 2) if x.ndim == 4 else x.reshape(len(x), -1, 1, 1)
     largest = np.abs(x).max(axis=(0, 2, 3) if own_scale else None, keepdims=True)
     return np.round(127.5 + 127.5 * x / np.maximum(largest, 1e-9)).astype(np.uint8)
 
@@ -205,7 +204,8 @@ def _cell(size: int, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Ground f32[size, size, 3] and weight f32[size, size, 1] of a cell: a disc with an edge, or a rectangle."""
     fine = 8  # drawn large and averaged: smooth edges
     body, edge = (Image.new("L", (size * fine, size * fine)) for _ in range(2))
-    across = min(size - 2, DISC) if shape == (1, 1) else size - 3
+    across = size - (0 if size < 3 else 1 if size < 6 else 2)
+    across = min(across, DISC) if shape == (1, 1) else across
     half = np.array([across, across]) / 2 if shape == (1, 1) else np.array(shape[::-1]) * across / max(shape) / 2
     outer = [*((size / 2 - half) * fine), *((size / 2 + half) * fine)]
     for picture, inset in ((edge, 0), (body, 0 if size < 6 else fine)):
@@ -242,14 +242,17 @@ def _background(
     draw = ImageDraw.Draw(canvas)
     draw.text((MARGIN, 36), title, INK, _font(22, bold=True), "lm")
     draw.rectangle((game[0] - 1, game[1] - 1, game[2], game[3]), outline=EDGE)
-    for a, b in zip(layers, layers[1:], strict=False):
+    for a, b in pairwise(layers):
         (_, a_top, x, a_bottom), (to, b_top, _, b_bottom) = a.box, b.box
         draw.polygon([(x + 4, a_top), (to - 4, b_top), (to - 4, b_bottom), (x + 4, a_bottom)], BAND)
+    spacing = min(((b.box[0] + b.box[2]) - (a.box[0] + a.box[2])) / 2 for a, b in pairwise(layers))
     for i, layer in enumerate(layers):
-        left, top, right, _ = layer.box
+        middle = (layer.box[0] + layer.box[2]) / 2
         kind = "neurons" if layer.shades.shape[2:] == (1, 1) else "maps"
         label = "input" if i == 0 else "output" if i == len(layers) - 1 else f"{layer.shades.shape[1]} {kind}"
-        draw.text(((left + right) / 2, min(x.top for x in layers) - 14), label, FAINT, _font(13), "mb")
+        if _width(label, _font(13)) + 12 > spacing:
+            label = label.removesuffix(kind)
+        draw.text((middle, min(x.top for x in layers) - 14), label, FAINT, _font(13), "ms")
     for i, name in enumerate(named[0]):
         x = layers[0].left - 8 - _width("−00.00", _font(14)) - 10
         draw.text((x, _middle(layers[0], i)), name, INK, _font(14), "rm")
@@ -264,8 +267,13 @@ def _middle(layer: Layer, row: int) -> float:
     return layer.top + (row + 0.5) * layer.cell
 
 
+def _short(name: str) -> str:
+    return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
+
+
 def _number(value: float) -> str:
-    return f"{value:.2f}".replace("-", "−") if abs(value) < 100 else f"{value:.0f}".replace("-", "−")
+    digits = 2 if abs(value) < 10 else 1 if abs(value) < 1000 else 0
+    return f"{value:z.{digits}f}".replace("-", "−")
 
 
 @cache

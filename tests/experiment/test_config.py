@@ -45,7 +45,7 @@ def test_the_default_preset_is_what_the_library_does_by_default():
         assert getattr(config, name) == evolution[name].default
     assert config.common_random_numbers == evolution["common_random_numbers"].default
     mixture = inspect.signature(nm.mutators.dual_mixture).parameters
-    for name in ("positive", "scale_rate", "meta_rate", "chunk_size"):
+    for name in ("positive", "scale_rate", "meta_rate", "chunk_size", "p_gauss", "gauss_scale"):
         assert getattr(config.mutation, name) == mixture[name].default
     learned = inspect.signature(nm.speciation.learned).parameters
     assert config.species.threshold == learned["threshold"].default

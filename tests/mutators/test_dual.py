@@ -14,8 +14,8 @@ FRESH = {
     "correction_scale_meta": 0.01,
     "explore_scale_policy": 0.01,
     "explore_scale_meta": 0.002,
-    "p_gauss": 0.2,
-    "gauss_scale": 0.03,
+    "p_gauss": 0.5,
+    "gauss_scale": 0.1,
 }
 
 

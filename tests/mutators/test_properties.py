@@ -1,0 +1,115 @@
+"""What must hold for every mutator: add a row to the table and it is held to all of it."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from neuralmutator import Genome, mutators
+
+K = 8
+MAKE = {  # as it comes, and one whose every noise and correction is off (with the genes that make it so)
+    "dual_mixture": (
+        lambda: mutators.dual_mixture(chunk_size=K),
+        lambda: (mutators.dual_mixture(chunk_size=K, positive=False), [0.0] * 6),
+    ),
+    "dual_corrector": (
+        lambda: mutators.dual_corrector(chunk_size=K),
+        lambda: (mutators.dual_corrector(chunk_size=K, positive=False), [0.0] * 4),
+    ),
+    "gaussian": (mutators.gaussian, lambda: (mutators.gaussian(std=0), [])),
+    "self_adaptive": (mutators.self_adaptive, lambda: (mutators.self_adaptive(std=0, learning_rate=0), [0.0])),
+}
+
+
+class Case(NamedTuple):
+    mutator: mutators.Mutator
+    mutate: object  # jitted, with a partner
+    silent: tuple  # a mutator that changes nothing, and its genes
+    a: Genome
+    b: Genome
+
+
+@pytest.fixture(scope="module", params=MAKE, ids=list(MAKE))
+def case(request, genome):
+    make, silent = MAKE[request.param]
+    mutator = make()
+    return Case(mutator, jax.jit(mutator.mutate), silent(), genome(mutator, seed=1), genome(mutator, seed=2))
+
+
+def numbers(genome):
+    return np.concatenate([np.asarray(x) for x in genome[:3]])
+
+
+def test_a_child_is_built_like_its_parent(case):
+    child = case.mutate(jax.random.key(0), case.a, case.b, True)
+    for new, old in zip(child, case.a, strict=True):
+        assert (new.shape, new.dtype) == (old.shape, old.dtype)
+    assert case.a.mutator.shape == (case.mutator.num_params,)
+    assert np.isfinite(numbers(child)).all()
+
+
+def test_topology_and_structural_rate_are_the_first_parents(case):
+    child = case.mutate(jax.random.key(0), case.a, case.b, True)
+    np.testing.assert_array_equal(child.topology, case.a.topology)
+    np.testing.assert_array_equal(child.structural_rate, case.a.structural_rate)
+
+
+def test_a_partner_that_does_not_cross_is_ignored(case):
+    key = jax.random.key(1)
+    broken = jax.tree.map(lambda x: jnp.full_like(x, jnp.nan) if x.dtype == jnp.float32 else x, case.b)
+    child = case.mutate(key, case.a, broken, False)
+    np.testing.assert_array_equal(numbers(child), numbers(case.mutate(key, case.a, case.b, False)))
+    np.testing.assert_allclose(numbers(child), numbers(jax.jit(case.mutator.mutate)(key, case.a)), atol=1e-6)
+
+
+def test_two_parents_meet_in_the_middle(case):
+    """Averaged over many children, a child of two lies closer to the mean than to either parent."""
+    keys = jax.random.split(jax.random.key(2), 20)
+    children = [case.mutate(key, case.a, case.b, True) for key in keys]
+    mean = np.mean([numbers(child) for child in children], axis=0)
+    a, b = numbers(case.a), numbers(case.b)
+    to_middle = np.linalg.norm(mean - (a + b) / 2)
+    assert to_middle < 0.2 * min(np.linalg.norm(mean - a), np.linalg.norm(mean - b))
+
+
+def test_same_key_same_child_and_another_key_another(case):
+    one, again, other = (numbers(case.mutate(jax.random.key(k), case.a, case.b, True)) for k in (3, 3, 4))
+    np.testing.assert_array_equal(one, again)
+    assert np.mean(one != other) > 0.99
+
+
+def test_a_silent_mutator_copies_bit_for_bit(case, genome):
+    mutator, genes = case.silent
+    parent = genome(mutator, genes=genes)
+    np.testing.assert_array_equal(numbers(jax.jit(mutator.mutate)(jax.random.key(5), parent)), numbers(parent))
+
+
+def test_vmap_equals_a_loop(case):
+    keys = jax.random.split(jax.random.key(6), 3)
+    both = jax.jit(jax.vmap(case.mutator.mutate, (0, None, None, None)))(keys, case.a, case.b, True)
+    for i, key in enumerate(keys):
+        single = case.mutate(key, case.a, case.b, True)
+        np.testing.assert_allclose(numbers(jax.tree.map(lambda x, i=i: x[i], both)), numbers(single), atol=1e-6)
+
+
+def test_a_child_depends_on_each_parent(case):
+    """A child moves with the mean of its parents: by about half of what either moves."""
+    size = case.a.policy.size
+
+    def policy_of_child(a, b):
+        return case.mutate(jax.random.key(7), case.a._replace(policy=a), case.b._replace(policy=b), True).policy
+
+    tangent = jnp.ones(size)
+    for tangents in ((tangent, 0 * tangent), (0 * tangent, tangent)):
+        _, change = jax.jvp(policy_of_child, (case.a.policy, case.b.policy), tangents)
+        np.testing.assert_allclose(change, 0.5, atol=0.2)
+
+
+def test_genes_are_finite_scalars_by_name(case):
+    for name, value in case.mutator.genes(case.a.mutator).items():
+        assert name.isidentifier()
+        assert jnp.shape(value) == ()
+        assert np.isfinite(value)

@@ -1,0 +1,1 @@
+"""Being written by the founder who wrote test_evolution.py; please leave it to him."""
