@@ -117,10 +117,12 @@ def main(options: Options) -> None:
     }
     bare, frozen, ours = functions
     rows, ratios = [], {}
-    for kind, make in POLICIES.items():
-        for size in options.populations:
+    for size in options.populations:
+        params = random_policies(key, size)
+        programs = {name: compile_ahead(function, key, params) for name, function in functions.items()}
+        for kind, make in POLICIES.items():
             params = make(jax.random.key(1), size)
-            programs = {name: compile_ahead(function, key, params) for name, function in functions.items()}
+            programs = {name: program._replace(args=(key, params)) for name, program in programs.items()}
             returns = [np.asarray(program.run()) for program in programs.values()]
             for name, other in zip(functions, returns, strict=True):
                 if np.mean(np.isclose(other, returns[0], rtol=1e-3)) < SAME:

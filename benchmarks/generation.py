@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import tyro
-from evaluation import ENV, HIDDEN, POLICIES, bare_rollout, policy
+from evaluation import ENV, HIDDEN, POLICIES, bare_rollout, policy, random_policies
 from evosax.algorithms import SimpleGA
 from evosax.problems import GymnaxProblem
 from timing import compile_ahead, finish, interleave, speed, table
@@ -103,21 +103,30 @@ def main(options: Options) -> None:
     def bare(key: jax.Array, params: jax.Array) -> jax.Array:
         return jax.lax.map(lambda key: rollout(key, params), jax.random.split(key, options.generations))
 
-    rows, numbers = [], {}
-    for kind, make in POLICIES.items():
-        params = make(jax.random.key(1), options.population)
-        programs = {BARE: compile_ahead(bare, key, params)}
-        for name, each in ours.items():
-            state = jax.jit(each.init)(key)
+    rivals = {PLAIN: simple_ga(options, normalise=False), NORMALISED: simple_ga(options, normalise=True)}
+    started = {name: jax.jit(each.init)(key) for name, each in ours.items()}
+
+    def starts(params: jax.Array) -> dict[str, Any]:
+        """What each program starts from with these policies."""
+        states = {BARE: params}
+        for name, state in started.items():
             inner = state.evolution if name == HALL else state
             inner = inner._replace(population=inner.population._replace(policy=params))
-            state = state._replace(evolution=inner) if name == HALL else inner
-            programs[name] = compile_ahead(
-                lambda key, state, each=each: nm.rollout(each.step, key, state, options.generations), key, state
-            )
-        for name, normalise in ((PLAIN, False), (NORMALISED, True)):
-            init, run = simple_ga(options, normalise)
-            programs[name] = compile_ahead(run, key, init(params, rollout(key, params)))
+            states[name] = state._replace(evolution=inner) if name == HALL else inner
+        returns = rollout(key, params)
+        return states | {name: init(params, returns) for name, (init, _) in rivals.items()}
+
+    functions = {BARE: bare}
+    for name, each in ours.items():
+        functions[name] = lambda key, state, step=each.step: nm.rollout(step, key, state, options.generations)
+    functions |= {name: run for name, (_, run) in rivals.items()}
+    states = starts(random_policies(key, options.population))
+    programs = {name: compile_ahead(function, key, states[name]) for name, function in functions.items()}
+
+    rows, numbers = [], {}
+    for kind, make in POLICIES.items():
+        states = starts(make(jax.random.key(1), options.population))
+        programs = {name: program._replace(args=(key, states[name])) for name, program in programs.items()}
         seconds = interleave(programs, options.rounds)
         fitness = {name: program.run()[1] for name, program in programs.items() if name != BARE}
         fitness = {name: info.fitness if name in ours else info[0] for name, info in fitness.items()}
@@ -138,7 +147,7 @@ def main(options: Options) -> None:
             f"{kind}_hall_costs": 1 / speed(seconds, HALL, SPECIATION) - 1,
         }
     table(
-        f"A generation of {options.population} policies 4-{HIDDEN}-2 on {ENV}, {options.episodes}x{options.steps} steps",
+        f"{options.population} policies 4-{HIDDEN}-2 on {ENV}, a generation, {options.episodes}x{options.steps} steps",
         ("from: program", "compile s", "ms", "lived share", "to bare", "to evosax", "to obs norm"),
         rows[:-1],
     )

@@ -2,7 +2,8 @@
 
 ``evolution.tell`` with a given fitness (classify, select, rewrite, count) for a fixed policy and for the flexible one,
 with speciation and without; beside drawing as many normal numbers as the children have parameters, which is the least
-that a mutation of everything can cost.
+that a mutation of everything can cost. The bound is held against the fastest round: other work on the machine can only
+add to a number of milliseconds.
 
     python benchmarks/reproduction.py
 """
@@ -51,17 +52,17 @@ def main(options: Options) -> None:
     seconds = interleave(programs, options.rounds, options.calls)
     rows, numbers = [], {}
     for name, program in programs.items():
-        ms = 1e3 * median(seconds[name])
+        ms, fastest = 1e3 * median(seconds[name]), 1e3 * min(seconds[name])
         ceiling = speed(seconds, name, f"{name.split()[0].rstrip(':')}: normals alone")
-        rows.append((name, sizes[name], program.compile_seconds, ms, ceiling, ORIGINAL_MS / ms))
+        rows.append((name, sizes[name], program.compile_seconds, ms, fastest, ceiling, ORIGINAL_MS / ms))
         short = name.replace(":", "").replace(" policy", "").replace(",", "").replace(" ", "_")
-        numbers |= {f"{short}_ms": ms, f"{short}_to_normals": ceiling}
+        numbers |= {f"{short}_ms": ms, f"{short}_fastest_ms": fastest, f"{short}_to_normals": ceiling}
     table(
         f"Reproducing {options.population} genomes",
-        ("program", "parameters", "compile s", "ms", "speed to normals", "speed to the original"),
+        ("program", "parameters", "compile s", "ms", "fastest ms", "to normals", "to the original"),
         rows,
     )
-    finish(numbers, at_most={"fixed_speciation_ms": MOST_MS})
+    finish(numbers, at_most={"fixed_speciation_fastest_ms": MOST_MS})
 
 
 if __name__ == "__main__":

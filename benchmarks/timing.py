@@ -8,7 +8,6 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
 from statistics import median
 from typing import Any, NamedTuple
 
@@ -22,15 +21,20 @@ Seconds = Mapping[str, list[float]]  # per program, one number per round
 class Program(NamedTuple):
     """A compiled function with its arguments, and the seconds that tracing and compiling took."""
 
-    run: Callable[[], Any]
+    compiled: Callable
+    args: tuple
     compile_seconds: float
+
+    def run(self) -> Any:
+        """Calls the function."""
+        return self.compiled(*self.args)
 
 
 def compile_ahead(function: Callable, *args: Any) -> Program:
     """Compiles a function for its arguments; they stay arguments, so that nothing is folded into the program."""
     clock = time.perf_counter()
-    compiled = jax.jit(lambda *args: function(*args)).lower(*args).compile()  # a new function: no cached program
-    return Program(partial(compiled, *args), time.perf_counter() - clock)
+    compiled = jax.jit(function).lower(*args).compile()
+    return Program(compiled, args, time.perf_counter() - clock)
 
 
 def interleave(programs: Mapping[str, Program], rounds: int, calls: int = 1) -> Seconds:

@@ -125,8 +125,9 @@ def evolve(
                         for name, value in row.items():
                             events.add_scalar(name, value, row["generation"])
                     moment = done
-                    if rows[-1]["non_finite"] == config.population_size:
-                        raise RunError(f"no member of generation {done - 1} has a finite fitness")
+                    for row in rows:
+                        if row["non_finite"] == config.population_size:
+                            raise RunError(f"no member of generation {row['generation']} has a finite fitness")
                     if shown:
                         shown.update(done, rows[-1])
                     if time.perf_counter() - saved_at > save_every:

@@ -76,7 +76,7 @@ class RunFolder:
 
     def save(self, moment: int, state: PyTree) -> None:
         """Writes the state at a moment in the background; atomic: it is there whole or not at all."""
-        self.manager.save(moment, args=ocp.args.StandardSave(state))
+        self.manager.save(moment, args=ocp.args.StandardSave(_leaves(state)))
 
     def restore(self, state: PyTree) -> tuple[int, PyTree]:
         """The newest checkpoint: its moment and state; moment 0 and None if there is none yet.
@@ -92,14 +92,18 @@ class RunFolder:
             return 0, None
         place = self.path / "checkpoints" / str(moment)
         try:
-            restored = self.manager.restore(moment, args=ocp.args.StandardRestore(state))
+            restored = self.manager.restore(moment, args=ocp.args.StandardRestore(_leaves(state)))
         except Exception as error:  # orbax, tensorstore and the file system each raise their own
             reason = " ".join(str(error).split())[:160]
             raise RunError(f"cannot read checkpoint {place}: truncated or of another run ({reason})") from error
-        wanted, found = jax.tree.map(_kind, state), jax.tree.map(_kind, restored)
+        wanted, found = jax.tree.map(_kind, _leaves(state)), jax.tree.map(_kind, restored)
         if wanted != found:
             raise RunError(f"checkpoint {place} holds the state of another run")
-        return moment, restored
+
+        def put_back(path: tuple, leaf: Any) -> Any:
+            return restored[jax.tree_util.keystr(path)] if leaf.size else jax.numpy.zeros(leaf.shape, leaf.dtype)
+
+        return moment, jax.tree_util.tree_map_with_path(put_back, state)
 
     def close(self) -> None:
         """Waits until everything is on disk."""
@@ -177,6 +181,11 @@ class RunFolder:
     def save_result(self, result: dict[str, Any]) -> None:
         """Writes `result.json`."""
         _write(self.path / "result.json", json.dumps(result, indent=2) + "\n")
+
+
+def _leaves(state: PyTree) -> dict[str, Any]:
+    """The leaves of a state by their paths; orbax saves no empty arrays, and they need no saving."""
+    return {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(state) if leaf.size}
 
 
 def _kind(leaf: Any) -> tuple:

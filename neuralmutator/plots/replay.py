@@ -25,6 +25,7 @@ LABEL, LEGEND = 34, 44  # above and below the network
 ROW, DISC, TILE = 48, 26, 64  # most height of a named row, most diameter of a neuron, most side of a feature map
 LEAST_ROW = 17  # rows any closer are not named but drawn as a block
 LONGEST_NAME = 20  # characters
+WIDEST_NUMBER = "−00.00"
 GAP = 40  # distance between two layers
 
 
@@ -83,18 +84,14 @@ def replay_video(
         if len(given) != wanted:
             raise ValueError(f"{argument} must hold {wanted} names, got {len(given)}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".mp4":
-        try:
-            encoder = imageio_ffmpeg.get_ffmpeg_exe()
-        except RuntimeError:  # none for this machine
-            path = path.with_suffix(".gif")
     film = pictures(recording, names, action_names, title)
-    if path.suffix == ".mp4":
+    if path.suffix == ".mp4" and (encoder := _encoder()):
         _encode(encoder, film, path, fps)
-    else:
-        small = (Image.fromarray(picture).reduce(2) for picture in film)
-        delay = max(20, round(100 / fps) * 10)  # below 20 ms browsers fall back to 100
-        next(small).save(path, save_all=True, append_images=small, duration=delay, loop=0)
+        return path
+    path = path.with_suffix(".gif")
+    small = (Image.fromarray(picture).reduce(2) for picture in film)
+    delay = max(20, round(100 / fps) * 10)  # below 20 ms browsers fall back to 100
+    next(small).save(path, save_all=True, append_images=small, duration=delay, loop=0)
     return path
 
 
@@ -141,6 +138,13 @@ def pictures(
         yield np.asarray(canvas)
 
 
+def _encoder() -> str | None:
+    try:
+        return imageio_ffmpeg.get_ffmpeg_exe()
+    except RuntimeError:  # there is none for this machine
+        return None
+
+
 def _encode(encoder: str, film: Iterator[np.ndarray], path: Path, fps: int) -> None:
     # Not by imageio_ffmpeg.write_frames: its `preexec_fn` makes a fork, which may deadlock beside JAX's threads.
     first = next(film)
@@ -162,18 +166,18 @@ def _layout(
 ) -> list[Layer]:
     """Places the layers from `left` to the right margin: inputs, hidden layers …, outputs."""
     top, height = top + LABEL, height - LABEL - LEGEND
-    numbers = _width("−00.00", _font(14))
+    numbers = _width(WIDEST_NUMBER, _font(14))
     before = max((_width(name, _font(14)) for name in named[0]), default=-numbers - 24) + numbers + 24
     after = max((_width(name, _font(14, bold=True)) for name in named[-1]), default=-numbers - 38) + numbers + 38
     start, end = left + before, WIDTH - MARGIN - after
     shades = [_shades(layer, own_scale=i == 0) for i, layer in enumerate(values)]
-    rows = {i: min(ROW, height // len(labels)) for i, labels in enumerate(named) if labels}
+    heights = {i: min(ROW, height // len(labels)) for i, labels in enumerate(named) if labels}
     gaps = min(GAP, (end - start) // (3 * len(values)))
-    room = (end - start - gaps * (len(values) - 1) - sum(rows.values())) // max(1, len(values) - len(rows))
+    room = (end - start - gaps * (len(values) - 1) - sum(heights.values())) // max(1, len(values) - len(heights))
     sizes = []
     for i, x in enumerate(shades):
-        if i in rows:
-            sizes.append((x.shape[1], 1, rows[i]))
+        if i in heights:
+            sizes.append((x.shape[1], 1, heights[i]))
         else:
             sizes.append(_grid(x.shape[1], room, height, TILE if x.shape[2:] != (1, 1) else DISC))
     gap = (end - start - sum(columns * cell for _, columns, cell in sizes)) / max(1, len(values) - 1)
@@ -254,7 +258,7 @@ def _background(
             label = label.removesuffix(kind)
         draw.text((middle, min(x.top for x in layers) - 14), label, FAINT, _font(13), "ms")
     for i, name in enumerate(named[0]):
-        x = layers[0].left - 8 - _width("−00.00", _font(14)) - 10
+        x = layers[0].left - 8 - _width(WIDEST_NUMBER, _font(14)) - 10
         draw.text((x, _middle(layers[0], i)), name, INK, _font(14), "rm")
     bar = np.repeat(SHADES[None], 8, axis=0).astype(np.uint8)
     x, y = (layers[0].left + layers[-1].box[2] - 256) // 2, canvas.height - MARGIN - 22

@@ -58,14 +58,14 @@ def test_continuous_actions_are_clipped_to_their_bounds():
     expected = [by_hand("Pendulum-v1", act, None, seed) for seed in (7, 8)]
     assert max(map(abs, raw)) > 2
     np.testing.assert_allclose(gymnasium_returns("Pendulum-v1", policy, genome, 2, 7), expected, rtol=1e-3)
-    recording = record("Pendulum-v1", policy, genome, 7)
+    recording = record("Pendulum-v1", policy, genome, 7, max_steps=10)
+    np.testing.assert_allclose(recording.activations[-1][:, 0], raw[:10], rtol=1e-3)
     np.testing.assert_allclose(recording.actions, np.clip(recording.activations[-1], -2, 2), rtol=1e-6)
-    assert recording.rewards.sum() == pytest.approx(expected[0], rel=1e-3)
 
 
 def test_memory_is_carried_through_an_episode_and_starts_anew_in_each():
     policy = networks.recurrent(4, 2, 8)
-    genome = genome_of(policy, 1, 3.0)
+    genome = genome_of(policy, 3, 3.0)
     apply = jax.jit(policy.apply)
 
     def remembers(carry, x):

@@ -1,1 +1,57 @@
-"""Being written by the founder who wrote test_evolution.py; please leave it to him."""
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from neuralmutator import fitness
+from neuralmutator.genome import Genome
+
+GENOME = Genome(jnp.array([1.0, 2.0]), *[jnp.zeros(0)] * 2, jnp.zeros(0, jnp.int32), jnp.float32(0))
+KEY = jax.random.key(0)
+
+
+def total(key, genome):
+    return jnp.sum(genome.policy)
+
+
+def largest(key, genome):
+    return jnp.max(genome.policy), {"steps": 7}
+
+
+def lucky(key, genome):
+    return jax.random.normal(key), {"draws": 1}
+
+
+def test_a_weighed_sum_with_all_infos():
+    value, info = fitness.combine([total, largest], [2.0, -0.5])(KEY, GENOME)
+    assert float(value) == 2 * 3 - 0.5 * 2
+    assert info == {"steps": 7}
+
+
+def test_weights_are_one_by_default_and_infos_merge():
+    value, info = fitness.combine([total, largest, lucky])(KEY, GENOME)
+    np.testing.assert_allclose(value, 5 + jax.random.normal(jax.random.split(KEY, 3)[2]))
+    assert info == {"steps": 7, "draws": 1}
+
+
+def test_every_function_has_a_key_of_its_own():
+    assert float(fitness.combine([lucky, lucky], [1, -1])(KEY, GENOME)[0]) != 0
+
+
+def test_one_function_of_weight_zero_does_not_count():
+    assert float(fitness.combine([total, lucky], [1, 0])(KEY, GENOME)[0]) == 3
+
+
+@pytest.mark.parametrize(
+    ("functions", "weights", "message"),
+    [
+        ([], None, "0 functions"),
+        ([total], [1.0, 2.0], "1 functions, 2 weights"),
+        ([total, largest], [1.0], "2 functions, 1 weights"),
+        ([total], [float("nan")], "weights must be finite.*nan"),
+        ([total], [float("inf")], "weights must be finite.*inf"),
+    ],
+)
+def test_errors_name_the_field_and_the_value(functions, weights, message):
+    with pytest.raises(ValueError, match=message):
+        fitness.combine(functions, weights)

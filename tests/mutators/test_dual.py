@@ -155,7 +155,7 @@ def test_a_child_escapes_as_a_whole_or_not_at_all(brood):
 
 
 def test_noise_of_the_meta_part_is_a_tenth_of_exploration(brood):
-    policy, meta, genes = brood
+    _policy, meta, genes = brood
     # The chunk that straddles counts as policy: its last 3 of 16 numbers, of the mutator, explore as the policy does.
     straddle, rest = meta[:, :3], meta[:, 3:]
     np.testing.assert_allclose(straddle.std(), 0.1 * genes["explore_scale_policy"], rtol=0.05)

@@ -69,7 +69,7 @@ def test_without_an_encoder_a_gif_is_written(tmp_path, monkeypatch):
 
 def test_what_the_encoder_complains_of_is_said(tmp_path):
     (tmp_path / "film.mp4").mkdir()
-    with pytest.raises(OSError, match="cannot write .*film.mp4.*directory"):
+    with pytest.raises(OSError, match=r"cannot write .*film\.mp4.*directory"):
         film(make_recording(), tmp_path / "film.mp4")
 
 

@@ -83,11 +83,13 @@ def test_panels_without_metrics_are_left_out():
 def test_values_that_are_not_finite_are_left_out():
     runs = [make_run(i) for i in range(3)]
     runs[0]["replication_error_mean"][4] = np.nan
+    runs[1]["fitness_worst"][2] = np.inf
     for run in runs:
         run["fitness_best"][6] = -np.inf
     figure = training_figure(runs, "")
     drawn = line(figure, "replication_error_mean").get_ydata()
     assert drawn[4] == np.median([run["replication_error_mean"][4] for run in runs[1:]])
+    assert line(figure, "fitness_worst").get_ydata()[2] == np.median([run["fitness_worst"][2] for run in runs[::2]])
     assert np.isnan(line(figure, "fitness_best").get_ydata()[6])
     assert np.isfinite(panel(figure, "Fitness").get_ylim()).all()
 
@@ -103,8 +105,8 @@ def test_strategy_genes_have_a_logarithmic_axis_that_also_shows_negative_ones():
 def test_labels_stand_in_the_order_of_their_curves_and_never_overlap():
     run = make_run(0)
     genes = [curve.metric for curve in PANELS[-1].curves if curve.metric in run]
-    for i, name in enumerate(genes):
-        run[name] = np.full(12, 0.01 * (1 + 1e-4 * i))
+    for name in genes:
+        run[name] = np.linspace(0.001, 0.01, 12)  # all end in one point
     texts = panel(training_figure([run], ""), "Strategy genes").texts
     labels = {curve.metric: curve.label for curve in PANELS[-1].curves}
     assert [text.get_text() for text in texts] == [labels[name] for name in genes]
