@@ -15,7 +15,7 @@ settings.register_profile("house", derandomize=True, deadline=None, max_examples
 settings.load_profile("house")
 
 
-def dual_child(draws, a, b=None, *, chunk_size, mixture=True, positive=False, meta_rate=0.1, scale_rate=0.3):
+def dual_child(draws, a, b=None, *, chunk_size, mixture=True, positive=False, meta_rate=0.1, scale_rate=0.1):
     """One child of the dual mutator in float64, chunk by chunk; `a` and `b` are (policy, mutator, compat).
 
     `draws` holds one N(0, 1) per parameter, one for the escape, one per strategy gene.
@@ -33,7 +33,7 @@ def dual_child(draws, a, b=None, *, chunk_size, mixture=True, positive=False, me
     genes = a[1][start:]
     if positive:
         p = np.exp(genes[4]) / (1 + np.exp(genes[4])) if mixture else 0.0  # the odds of a fresh genome are 1
-        starts = np.array([0.03, 0.01, 0.01, 0.002, np.nan, 0.1])[: len(genes)]
+        starts = np.array([0.03, 0.01, 0.01, 0.002, np.nan, 0.3])[: len(genes)]
         genes, drift = starts * np.exp(genes), scale_rate * draws[total + 1 :]
         if mixture:
             genes[4] = p

@@ -33,11 +33,11 @@ class MutatorConfig:
 
     positive: bool = True
     """dual mutators: keep strategy scales positive (log space)."""
-    scale_rate: float = 0.3
+    scale_rate: float = 0.1
     """dual mutators: log-normal mutation of the strategy genes, needs `positive`."""
     p_gauss: float = 0.5
     """dual-mixture: probability of the Gaussian escape in a fresh genome."""
-    gauss_scale: float = 0.1
+    gauss_scale: float = 0.3
     """dual-mixture: std of the Gaussian escape in a fresh genome."""
     meta_rate: float = 0.1
     """dual mutators: share of its rewriting of itself that a child takes."""
@@ -87,7 +87,7 @@ class Config:
     """Members that compete to become a parent."""
     structural_rate: float = 0.05
     """First probability of a structural mutation; heritable."""
-    final_decay: float = 0.2
+    final_decay: float = 0.03
     """Share of a rewriting that a child takes in the last generation; falls linearly from 1."""
     common_random_numbers: bool = True
     """Whether all members of a generation play the same episodes."""

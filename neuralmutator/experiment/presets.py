@@ -7,6 +7,7 @@ default = Config(env="CartPole-v1")
 
 seed = Config(
     env="CartPole-v1",
+    final_decay=0.2,
     common_random_numbers=False,
     hall=0,
     mutation=MutatorConfig(positive=False, p_gauss=0.2, gauss_scale=0.03),

@@ -54,7 +54,7 @@ def _organs(params: jax.Array, chunk_size: int) -> Organs:
 
 
 def dual_corrector(
-    chunk_size: int = 64, meta_rate: float = 0.1, positive: bool = True, scale_rate: float = 0.3
+    chunk_size: int = 64, meta_rate: float = 0.1, positive: bool = True, scale_rate: float = 0.1
 ) -> Mutator:
     """The corrector and its exploration noise, without the Gaussian escape; 8,372 parameters.
 
@@ -67,9 +67,9 @@ def dual_mixture(
     chunk_size: int = 64,
     meta_rate: float = 0.1,
     positive: bool = True,
-    scale_rate: float = 0.3,
+    scale_rate: float = 0.1,
     p_gauss: float = 0.5,
-    gauss_scale: float = 0.1,
+    gauss_scale: float = 0.3,
 ) -> Mutator:
     """The Neural Mutator's own mutator: corrector, exploration noise and Gaussian escape; 8,374 parameters.
 

@@ -125,7 +125,7 @@ def test_a_recording_ends_at_its_own_limit():
 
 
 def test_a_recording_leaves_the_environment_variables_as_they_were(monkeypatch):
-    monkeypatch.setenv("SDL_AUDIODRIVER", "disk")
+    monkeypatch.setenv("SDL_AUDIODRIVER", "dummy")
     monkeypatch.delenv("SDL_VIDEODRIVER", raising=False)
     before = dict(os.environ)
     record("CartPole-v1", POLICY, genome_of(POLICY), 0, max_steps=1)

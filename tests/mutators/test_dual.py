@@ -15,7 +15,7 @@ FRESH = {
     "explore_scale_policy": 0.01,
     "explore_scale_meta": 0.002,
     "p_gauss": 0.5,
-    "gauss_scale": 0.1,
+    "gauss_scale": 0.3,
 }
 
 
