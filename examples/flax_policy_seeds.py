@@ -15,6 +15,7 @@ class Gated(nn.Module):
 
     @nn.compact
     def __call__(self, x):
+        """Three logits for an observation f32[6]."""
         gate = nn.sigmoid(nn.Dense(16)(x))
         return nn.Dense(3)(gate * nn.tanh(nn.Dense(16)(x)))
 

@@ -74,7 +74,7 @@ class TestEquations:
         on = state.population.policy != 0
         population = state.population._replace(
             # All near +5, so that the clip is met; every genome different.
-            policy=jnp.where(on, 4.9 + 0.05 * state.population.policy, 0.0),
+            policy=jnp.where(on, 4.98 + 0.05 * state.population.policy, 0.0),
             mutator=mutator,
             compat=state.population.compat + 0.1 * jax.random.normal(KEY, state.population.compat.shape),
             structural_rate=jnp.array([0.0005, 0.04, 0.001, 0.05, 0.02, 0.06]),

@@ -226,10 +226,11 @@ def test_a_broken_member_ranks_last_and_no_one_is_shifted():
 def test_a_broken_genome_does_not_move_its_neighbours(grouped):
     species, population, state, fitness, _ = grouped
     worst = int(np.argmin(fitness))  # last in rank: it leads no one
+    classify = jax.jit(speciation.learned().classify)
     for part in ("policy", "mutator", "compat"):
         poisoned = np.array(getattr(population, part))
         poisoned[worst, 0] = np.nan
-        broken, _ = jax.jit(speciation.learned().classify)(state, population._replace(**{part: poisoned}), fitness)
+        broken, _ = classify(state, population._replace(**{part: poisoned}), fitness)
         others = np.arange(N) != worst
         np.testing.assert_array_equal(broken.member_of[others], species.member_of[others])
         np.testing.assert_array_equal(broken.summaries[others], species.summaries[others])

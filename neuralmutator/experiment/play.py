@@ -163,7 +163,8 @@ def _interface(
     env: gymnasium.Env, policy: Network, genome: Genome
 ) -> tuple[Callable[[Any], np.ndarray], Callable[..., tuple[Any, jax.Array]]]:
     """``see``: an observation as the policy takes it; ``act``: (genome, carry, observation) -> (carry, action)."""
-    name, observations, actions = env.spec.id, env.observation_space, env.action_space
+    name = env.spec.id if env.spec else type(env).__name__
+    observations, actions = env.observation_space, env.action_space
     if observations.shape is None:
         raise ValueError(f"observations of {name} must be one array, got {observations}")
     if not isinstance(actions, spaces.Discrete | spaces.Box):

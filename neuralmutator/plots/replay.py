@@ -153,9 +153,10 @@ def _encode(encoder: str, film: Iterator[np.ndarray], path: Path, fps: int) -> N
     target = ["-c:v", "libx264", "-preset", "fast", "-crf", "20", "-pix_fmt", "yuv420p", "-movflags", "+faststart"]
     command = [encoder, "-y", "-loglevel", "error", *source, *target, str(path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdin is not None
         with suppress(BrokenPipeError):  # it has ended early, and says why
             for picture in chain([first], film):
-                process.stdin.write(picture)
+                process.stdin.write(picture.tobytes())
         complaint = process.communicate()[1].decode(errors="replace")
     if process.returncode:
         raise OSError(f"cannot write {path}: {complaint}")
@@ -181,11 +182,11 @@ def _layout(
         else:
             sizes.append(_grid(x.shape[1], room, height, TILE if x.shape[2:] != (1, 1) else DISC))
     gap = (end - start - sum(columns * cell for _, columns, cell in sizes)) / max(1, len(values) - 1)
-    layers, left = [], float(start)
+    layers, x0 = [], float(start)
     for (rows, columns, cell), x in zip(sizes, shades, strict=True):
         above = (height - rows * cell) // 2
-        layers.append(Layer(round(left), top + above, rows, columns, cell, x, *_cell(cell, x.shape[2:])))
-        left += columns * cell + gap
+        layers.append(Layer(round(x0), top + above, rows, columns, cell, x, *_cell(cell, x.shape[2:])))
+        x0 += columns * cell + gap
     return layers
 
 
@@ -216,9 +217,9 @@ def _cell(size: int, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
         draw = ImageDraw.Draw(picture)
         box = [outer[0] + inset, outer[1] + inset, outer[2] - inset, outer[3] - inset]
         (draw.ellipse if shape == (1, 1) and size >= 6 else draw.rectangle)(box, 255)
-    body, edge = (np.asarray(x.reduce(fine), np.float32)[..., None] / 255 for x in (body, edge))
+    inside, whole = (np.asarray(x.reduce(fine), np.float32)[..., None] / 255 for x in (body, edge))
     line = np.array(Image.new("RGB", (1, 1), EDGE), np.float32)
-    return (1 - edge) * 255 + (edge - body) * line, body
+    return (1 - whole) * 255 + (whole - inside) * line, inside
 
 
 def _cells(layer: Layer, t: int) -> np.ndarray:

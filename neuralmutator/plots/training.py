@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
 BLUE, ORANGE, GREEN, RED, PURPLE, GREY = "#2f6db5", "#d9772b", "#2f9161", "#c23b4b", "#7d5bb0", "#8a8f98"
@@ -116,9 +117,9 @@ def training_figure(runs: Sequence[Run], title: str) -> Figure:
 
     columns = min(len(panels), 2 if len(panels) in (2, 4) else 3)
     rows = -(-len(panels) // columns)
-    figure = Figure((PANEL_SIZE[0] * columns, PANEL_SIZE[1] * rows + 0.5), dpi=150, layout="constrained")
+    figure = Figure((PANEL_SIZE[0] * columns, PANEL_SIZE[1] * rows + 0.5), dpi=150)
     FigureCanvasAgg(figure)
-    figure.get_layout_engine().set(w_pad=0.12, h_pad=0.1)
+    figure.set_layout_engine(ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1))
     note = "one run" if len(runs) == 1 else f"median and interquartile range of {len(runs)} runs"
     figure.suptitle(f"{title}  ·  {note}", x=0.01, ha="left", fontsize=12, color=INK)
     for i, panel in enumerate(panels):
