@@ -88,8 +88,13 @@ def from_flax(module: nn.Module, sample_input: Any, initial_state: Any = None) -
     def activations(params: jax.Array, x: Any) -> Any:
         if hasattr(module, "activations"):
             return module.apply({"params": unravel(params)}, x, method="activations")
-        seen: Any = module.apply({"params": unravel(params)}, x, capture_intermediates=True)
-        return tuple(jax.tree.leaves(seen[1]["intermediates"]))
+
+        def inner(part: nn.Module, method: str) -> bool:
+            return method == "__call__" and part.path != ()
+
+        answer: Any = module.apply({"params": unravel(params)}, x, capture_intermediates=inner)
+        output, seen = answer
+        return (*jax.tree.leaves(seen.get("intermediates", {})), output if initial_state is None else output[1])
 
     return Network(flat.size, init, apply, activations, initial_state=initial_state)
 

@@ -165,6 +165,10 @@ def _interface(
     """``see``: an observation as the policy takes it; ``act``: (genome, carry, observation) -> (carry, action)."""
     name = env.spec.id if env.spec else type(env).__name__
     observations, actions = env.observation_space, env.action_space
+    if genome.policy.shape != (policy.num_params,):  # flat parameters of another network would be cut up all the same
+        raise ValueError(
+            f"genome must hold the {policy.num_params} parameters of the policy, got shape {genome.policy.shape}"
+        )
     if observations.shape is None:
         raise ValueError(f"observations of {name} must be one array, got {observations}")
     if not isinstance(actions, spaces.Discrete | spaces.Box):

@@ -153,6 +153,18 @@ def test_what_cannot_be_played_is_refused_in_one_line(change, message):
     assert "\n" not in str(refusal.value)
 
 
+@pytest.mark.parametrize("layers", [1, 3])
+def test_a_genome_of_another_policy_is_refused(layers):
+    policy, other = (networks.flexible_mlp(4, 2, max_layers=n, max_width=12, initial_widths=(8,)) for n in (2, layers))
+    genome = genome_of(other, widths=(8, 0, 0)[:layers])
+    for play in (
+        lambda: gymnasium_returns("CartPole-v1", policy, genome, 1, 0),
+        lambda: record("CartPole-v1", policy, genome, 0),
+    ):
+        with pytest.raises(ValueError, match=rf"genome must hold the {policy.num_params} parameters"):
+            play()
+
+
 def test_a_recording_of_no_steps_is_refused():
     with pytest.raises(ValueError, match=r"max_steps must be .* got 0"):
         record("CartPole-v1", POLICY, genome_of(POLICY), 0, max_steps=0)

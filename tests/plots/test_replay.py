@@ -118,11 +118,12 @@ def test_every_size_of_network_finds_its_room(tmp_path, inputs, layers, outputs)
     assert len(frames) == 2 and halves(frames)[1].std() > 5
 
 
-def test_activations_that_are_not_finite_are_drawn_too(tmp_path):
-    recording = make_recording(2)
-    recording.activations[0][:, 0], recording.observations[:, 1] = np.nan, np.inf
-    _, frames = film(recording, tmp_path / "film.mp4")
-    assert len(frames) == 2
+def test_a_neuron_that_is_not_finite_is_drawn_as_zero_and_leaves_the_others_their_colours(tmp_path):
+    sick, well = make_recording(2), make_recording(2)
+    sick.activations[0][:, :2], well.activations[0][:, :2] = (np.nan, np.inf), 0.0
+    assert np.array_equal(film(sick, tmp_path / "sick.mp4")[1], film(well, tmp_path / "well.mp4")[1])
+    sick.observations[:, 1] = np.inf
+    assert len(film(sick, tmp_path / "blind.mp4")[1]) == 2
 
 
 @pytest.mark.parametrize(
