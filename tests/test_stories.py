@@ -1,0 +1,40 @@
+"""Examples and notebooks run as they stand, and end by showing something."""
+
+import json
+import runpy
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.stem)
+def test_examples_run(path, capsys):
+    runpy.run_path(str(path), run_name="__main__")
+    assert capsys.readouterr().out.strip()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
+def test_notebooks_run(path, capsys):
+    namespace: dict = {}
+    cells = json.loads(path.read_text())["cells"]
+    for cell in cells:
+        assert not cell.get("outputs"), "outputs are not committed"
+        if cell["cell_type"] == "code":
+            exec("".join(cell["source"]), namespace)
+    assert capsys.readouterr().out.strip()
+
+
+def test_the_readme_runs():
+    """The snippet under 'As a library' is the library's, at a smaller size."""
+    text = (ROOT / "README.md").read_text()
+    snippet = text.split("## As a library")[1].split("```python\n")[1].split("```")[0]
+    assert "generations=50" in snippet and "population_size=80" in snippet
+    namespace: dict = {}
+    exec(
+        snippet.replace("generations=50", "generations=2").replace("population_size=80", "population_size=8"), namespace
+    )
+    assert namespace["history"].parents.shape == (2, 8, 2)
