@@ -3,6 +3,7 @@
 from neuralmutator import fitness, mutators, networks, selection, speciation
 from neuralmutator.core import rollout
 from neuralmutator.evolution import Evolution, Generation, State, evolution, run
+from neuralmutator.experiment import presets
 from neuralmutator.genome import Genome
 from neuralmutator.hall import Hall, hall_of_fame
 
@@ -17,6 +18,7 @@ __all__ = [
     "hall_of_fame",
     "mutators",
     "networks",
+    "presets",
     "rollout",
     "run",
     "selection",
