@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from neuralmutator.evolution import Evolution, Fitness, Generation, evaluate
 from neuralmutator.genome import Genome, take
 
+SIGNATURE = 64  # policy parameters that two members are told apart by
 PRIOR = 4.0  # evaluations' worth of belief that a member is as good as the mean of the hall
 
 
@@ -47,7 +48,7 @@ def hall_of_fame(evolution: Evolution, fitness: Fitness, size: int = 8) -> Evolu
     """Wraps an evolution so that ``state.champion`` is what re-evaluations say, not one lucky evaluation.
 
     Each generation all members of the hall are evaluated once more with fresh draws, each with its own; the worst then
-    makes room for the best of the generation, whose own evaluation (the luckiest of many) is forgotten.
+    makes room for the best of the generation that is not in it, whose own evaluation (the luckiest of many) is forgotten.
 
     Args:
         evolution: what to wrap; its state must have a `population`.
@@ -72,10 +73,16 @@ def hall_of_fame(evolution: Evolution, fitness: Fitness, size: int = 8) -> Evolu
     def update(key: jax.Array, old: Hall, state: Any, generation: Generation) -> tuple[Hall, Generation]:
         values, _ = evaluate(fitness, jax.random.split(key, size), old.members)
         hall = Hall(state, old.members, old.total + jnp.where(jnp.isnan(values), -jnp.inf, values), old.evaluations + 1)
-        best = jnp.argmax(jnp.where(jnp.isfinite(generation.fitness), generation.fitness, -jnp.inf))
+        # A rewriting changes every weight, so that a few of them tell whether a member is in the hall already.
+        known = jnp.any(
+            jnp.all(old.population.policy[:, None, :SIGNATURE] == hall.members.policy[:, :SIGNATURE], axis=2), axis=1
+        )
+        chances = jnp.where(jnp.isfinite(generation.fitness) & ~known, generation.fitness, -jnp.inf)
+        best = jnp.argmax(chances)
         candidate = take(old.population, best)
-        known = jnp.any(jnp.all(hall.members.policy == candidate.policy, axis=1))
-        leaves = (jnp.arange(size) == jnp.argmin(hall.estimates)) & ~known
+        # The worst leaves; of equal ones the least tested.
+        worst = jnp.lexsort((hall.evaluations, hall.estimates))[0]
+        leaves = (jnp.arange(size) == worst) & jnp.isfinite(chances[best])
         metrics = generation.metrics | {"champion_fitness": hall.champion_fitness}
         hall = hall._replace(
             members=jax.tree.map(

@@ -93,6 +93,8 @@ class Config:
     """Whether all members of a generation play the same episodes."""
     hall: int = 8
     """Members of the hall of fame, re-evaluated every generation; 0: the champion is the luckiest evaluation."""
+    hall_episodes: int = 20
+    """Episodes per re-evaluation in the hall of fame."""
     seed: int = 0
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     mutation: MutatorConfig = field(default_factory=MutatorConfig)
@@ -174,7 +176,10 @@ def build_evolution(config: Config) -> Evolution:
         decay=optax.linear_schedule(1.0, config.final_decay, config.generations),
         common_random_numbers=config.common_random_numbers,
     )
-    return hall_of_fame(built, task, config.hall) if config.hall else built
+    if not config.hall:
+        return built
+    exam = fitness.episodes(config.env, policy, episodes=config.hall_episodes, max_steps=config.max_steps)
+    return hall_of_fame(built, exam, config.hall)
 
 
 def to_dict(config: Config) -> dict[str, Any]:
