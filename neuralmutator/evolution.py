@@ -214,6 +214,7 @@ def evolution(
             structural, lambda: shape.mutate(key_change, params, topology), lambda: (params, topology)
         )
         drifted = jnp.clip(rate * jnp.exp(0.01 * jax.random.normal(key_rate)), *STRUCTURAL_RATE)
+        drifted = jnp.where(rate > 0, drifted, 0.0)  # a rate of zero is a choice, and stays
         return params, topology, jnp.where(crossing, (rate + other_rate) / 2, drifted), structural
 
     def reproduce(
@@ -251,6 +252,8 @@ def evolution(
 
         elite = order[:elites]
         parents = select(key_select, population, score)[elites:]
+        # Where chance offered nobody else, the best member stands in for one that must not reproduce.
+        parents = jnp.where(jnp.isneginf(score[parents]), order[0], parents)
         children_count = population_size - elites
         if crossover_rate > 0:
             fits = kinds.compatible(state.speciation, population, groups, parents)

@@ -47,7 +47,8 @@ def truncation(share: float = 0.2) -> Select:
     def select(key: jax.Array, population: Genome, fitness: jax.Array) -> jax.Array:
         n = fitness.shape[0]
         best = jnp.argsort(-fitness)
-        drawn = jax.random.randint(key, (n, 2), 0, max(1, round(share * n)))
+        fit = jnp.sum(fitness > -jnp.inf)
+        drawn = jax.random.randint(key, (n, 2), 0, jnp.clip(fit, 1, max(1, round(share * n))))
         return best[jnp.sort(drawn, axis=1)]
 
     return select

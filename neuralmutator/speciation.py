@@ -61,8 +61,8 @@ def share_fitness(fitness: jax.Array, species: Species) -> jax.Array:
 
 
 def share_ranks(fitness: jax.Array, species: Species) -> jax.Array:
-    """Rank (worst 1 … best N, non-finite -inf) / sqrt(species size): right for any sign and scale of the fitness."""
-    ranks = jnp.argsort(jnp.argsort(fitness)) + 1.0
+    """Rank (worst 1 … best N, equals alike, non-finite -inf) / sqrt(species size): right for any sign and scale."""
+    ranks = jnp.searchsorted(jnp.sort(fitness), fitness, side="right").astype(jnp.float32)
     return jnp.where(jnp.isfinite(fitness), ranks, -jnp.inf) / jnp.sqrt(species.size)
 
 

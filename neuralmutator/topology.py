@@ -114,14 +114,14 @@ def add_neuron(
     """One more neuron in a random layer that has room; its incoming, outgoing weights and bias are small noise."""
     layer = _pick(draw, (topology > 0) & (topology < room.max_width))
     grown = topology.at[layer].add(1)
-    into, out_of = noise[0], noise[1]
+    into, out_of, bias = noise[0], noise[1], noise[2, 0]
     h = room.max_width
     before = (jnp.arange(room.max_layers - 1) == layer - 1)[:, None, None]  # the matrix that leads into the layer
     fresh = Layers(
         w_in=jnp.broadcast_to(into[: room.obs, None], (room.obs, h)),
-        b_in=jnp.broadcast_to(into[-1], (h,)),
+        b_in=jnp.broadcast_to(bias, (h,)),
         w=jnp.where(before, into[:h, None], out_of[None, :h]),
-        b=jnp.broadcast_to(into[-1], (room.max_layers - 1, h)),
+        b=jnp.broadcast_to(bias, (room.max_layers - 1, h)),
         w_out=jnp.broadcast_to(out_of[: room.act], (h, room.act)),
         b_out=jnp.zeros(room.act),
     )

