@@ -48,7 +48,7 @@ def hall_of_fame(evolution: Evolution, fitness: Fitness, size: int = 8) -> Evolu
     """Wraps an evolution so that ``state.champion`` is what re-evaluations say, not one lucky evaluation.
 
     Each generation all members of the hall are evaluated once more with fresh draws, each with its own; the worst then
-    makes room for the best of the generation that is not in it, whose own evaluation (the luckiest of many) is forgotten.
+    makes room for the best newcomer of the generation, whose own evaluation (the luckiest of many) is forgotten.
 
     Args:
         evolution: what to wrap; its state must have a `population`.
