@@ -70,7 +70,7 @@ class RunFolder:
     def manager(self) -> ocp.CheckpointManager:
         """Orbax's manager of the checkpoints, opened on first use."""
         if self._manager is None:
-            options = ocp.CheckpointManagerOptions(max_to_keep=self._keep, create=True)
+            options = ocp.CheckpointManagerOptions(max_to_keep=self._keep, create=True, cleanup_tmp_directories=True)
             self._manager = ocp.CheckpointManager((self.path / "checkpoints").absolute(), options=options)
         return self._manager
 
