@@ -40,7 +40,7 @@ class Hall(NamedTuple):
 
     @property
     def champion_fitness(self) -> jax.Array:
-        """The champion's estimate, f32[]."""
+        """The champion's estimate, f32[]; the largest of K, so still optimistic: fresh episodes say what it is worth."""
         return jnp.max(self.estimates)
 
 

@@ -367,11 +367,23 @@ class TestBadNumbers:
         assert all(np.all(np.isfinite(x)) for x in jax.tree.leaves(state.population))
 
 
-def test_complexity_cost_lowers_the_number_of_policy_parameters():
+@pytest.fixture(scope="module")
+def costly():
     largest = {"initial_layers": (3,), "initial_widths": (12,)}
     evolution = small(nothing(), flexible=True, first=largest, structural_rate=0.5, complexity_cost=0.01, elites=3)
-    state, tell = jax.jit(evolution.init)(KEY), jax.jit(evolution.tell)
-    means = []
+    return jax.jit(evolution.init)(KEY), jax.jit(evolution.tell)
+
+
+def test_a_structural_rate_of_zero_stays(costly):
+    state, tell = costly
+    still = state.population._replace(structural_rate=jnp.zeros(12))
+    new, generation = tell(KEY, state._replace(population=still), jnp.zeros(12))
+    np.testing.assert_array_equal(new.population.structural_rate, 0)
+    assert int(generation.metrics["structural_mutations"]) == 0
+
+
+def test_complexity_cost_lowers_the_number_of_policy_parameters(costly):
+    (state, tell), means = costly, []
     for t in range(12):
         before = np.sum(np.asarray(state.population.policy) != 0, axis=1)
         state, generation = tell(jax.random.fold_in(KEY, t), state, jnp.zeros(12))
