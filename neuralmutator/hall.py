@@ -40,7 +40,7 @@ class Hall(NamedTuple):
 
     @property
     def champion_fitness(self) -> jax.Array:
-        """The champion's estimate, f32[]; the largest of K, so still optimistic: fresh episodes say what it is worth."""
+        """The champion's estimate, f32[]; the largest of K, so still optimistic: only fresh episodes are fair."""
         return jnp.max(self.estimates)
 
 
