@@ -327,8 +327,10 @@ def evolution(
             "structural_mutations": jnp.sum(structural),
             "policy_params_mean": mean(sizes),
             **{name: mean(values) for name, values in jax.vmap(mutator.genes)(population.mutator).items()},
-            **(info or {}),
         }
+        if clash := sorted(metrics.keys() & (info or {}).keys()):
+            raise ValueError(f"info of the fitness must not be named like a metric, got {', '.join(clash)}")
+        metrics |= info or {}
         if flexible is not None:
             metrics["layers_mean"] = jnp.mean(jnp.sum(population.topology > 0, axis=1), dtype=jnp.float32)
             metrics["neurons_mean"] = jnp.mean(jnp.sum(population.topology, axis=1), dtype=jnp.float32)

@@ -56,10 +56,10 @@ def hall_of_fame(evolution: Evolution, fitness: Fitness, size: int = 8) -> Evolu
         size: number of members K, at least 2.
 
     Raises:
-        ValueError: if `size` is below 2.
+        ValueError: if `size` is not a whole number of at least 2.
     """
-    if size < 2:
-        raise ValueError(f"hall size must be at least 2, got {size!r}")
+    if not isinstance(size, int) or size < 2:
+        raise ValueError(f"hall size must be a whole number of at least 2, got {size!r}")
 
     def init(key: jax.Array) -> Hall:
         state = evolution.init(key)

@@ -33,7 +33,7 @@ class Species(NamedTuple):
     member_of: jax.Array  # i32[N] species of each member, 0 is the species of the best one
     size: jax.Array  # i32[N] number of members of each member's species
     number: jax.Array  # i32[] number of species
-    tag_distance: jax.Array  # f32[] mean distance of two members' tags
+    tag_distance: jax.Array  # f32[] mean distance of the tags of members that are neighbours in the array
     summaries: jax.Array  # f32[N, 64]
 
 

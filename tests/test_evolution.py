@@ -426,3 +426,16 @@ def test_a_wrong_fitness_is_refused():
         small().tell(KEY, state, jnp.zeros(11))
     with pytest.raises(ValueError, match="fitness is None"):
         small().step(KEY, state)
+
+
+def test_an_info_may_not_take_the_name_of_a_metric():
+    policy = nm.networks.mlp(1, 1, hidden=())
+    evolution = nm.evolution(
+        policy,
+        nm.mutators.gaussian(),
+        lambda key, genome: (jnp.sum(genome.policy), {"species": 1.0}),
+        population_size=6,
+        species=nm.speciation.none(),
+    )
+    with pytest.raises(ValueError, match="named like a metric, got species"):
+        jax.eval_shape(lambda key: evolution.step(key, evolution.init(key)), jax.random.key(0))

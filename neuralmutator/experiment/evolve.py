@@ -1,5 +1,6 @@
 """A whole run of the Neural Mutator: from a configuration to a finished run folder."""
 
+import math
 import signal
 import time
 from collections.abc import Callable
@@ -82,7 +83,7 @@ def evolve(
     Args:
         config: what to run.
         output: the run folder; must not exist yet, or with `resume` hold a run of the same configuration (its number
-            of generations may have grown).
+            of generations may have grown; what is left then decays towards the new end).
         resume: go on from the newest checkpoint.
         display: ``(config, first generation) -> context manager of a Display``.
         tensorboard: also write TensorBoard events (needs tensorboardX).
@@ -102,8 +103,9 @@ def evolve(
     folder = _continue(output, config) if resume else RunFolder.create(output, config)
     key_init, key_run = keys(config)
     template = jax.eval_shape(evolution.init, key_init)
-    chunk = chunk_size(config.generations)
     moment, start = folder.restore(template) if resume else (0, None)
+    # What divides both is the chunk of the first call, unless the number of generations has grown since.
+    chunk = chunk_size(math.gcd(moment, config.generations))
     folder.truncate_metrics(moment)
     with ThreadPoolExecutor(2) as pool, _signals_raise(), _tensorboard(folder.path, tensorboard) as events:
         compiling = pool.submit(compile_chunk, evolution.step, key_run, template, chunk)
@@ -163,6 +165,7 @@ def _continue(output: str | Path, config: Config) -> RunFolder:
         raise RunError(f"{output} was begun with another {differing[0]}: resume takes the options of the first call")
     if config.generations < old.generations:
         raise RunError(f"generations must be at least {old.generations} as in {output}, got {config.generations}")
+    folder.save_config(config)
     return folder
 
 

@@ -45,10 +45,14 @@ class RunFolder:
             if folder.path.exists() and (not folder.path.is_dir() or any(folder.path.iterdir())):
                 raise RunError(f"{path} exists: go on with --resume, or name another folder with --output")
             folder.path.mkdir(parents=True, exist_ok=True)
-            _write(folder.path / "config.json", json.dumps(to_dict(config), indent=2) + "\n")
+            folder.save_config(config)
         except OSError as error:
             raise RunError(f"cannot write the run folder {path}: {error.strerror}") from error
         return folder
+
+    def save_config(self, config: Config) -> None:
+        """Writes `config.json`."""
+        _write(self.path / "config.json", json.dumps(to_dict(config), indent=2) + "\n")
 
     @property
     def config(self) -> Config:

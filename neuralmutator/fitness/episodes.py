@@ -97,8 +97,8 @@ def play(env: str | Environment, policy: Network, *, max_steps: int | None = Non
     _check(env, params, policy)
     limit = int(params.max_steps_in_episode)
     if max_steps is not None:
-        if max_steps < 1:
-            raise ValueError(f"max_steps must be at least 1, got {max_steps!r}")
+        if not isinstance(max_steps, int) or max_steps < 1:
+            raise ValueError(f"max_steps must be a whole number of at least 1, got {max_steps!r}")
         limit = min(limit, max_steps)
     segment = min(SEGMENT, limit)
     to_action = _to_action(env.action_space(params))

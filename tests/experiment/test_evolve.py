@@ -1,5 +1,6 @@
 import dataclasses
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -133,8 +134,10 @@ def test_resuming_wants_the_same_options(finished):
 
 
 def test_resuming_a_finished_run_with_more_generations_goes_on(finished, tmp_path):
-    import shutil
-
+    """Also to a number that the chunks of the first call do not divide."""
+    longer = dataclasses.replace(TINY, generations=33)
     folder = shutil.copytree(finished[0], tmp_path / "longer")
-    evolve(dataclasses.replace(TINY, generations=32), folder, resume=True, test_episodes=5)
-    assert len(RunFolder(folder).metrics()["generation"]) == 32
+    evolve(longer, folder, resume=True, test_episodes=5)
+    assert len(RunFolder(folder).metrics()["generation"]) == 33
+    assert final_state(folder, longer)[0] == 33
+    assert RunFolder(folder).config == longer
