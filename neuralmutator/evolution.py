@@ -10,7 +10,7 @@ import optax
 
 from neuralmutator import mutators, networks, selection, speciation
 from neuralmutator.core import PyTree, rollout
-from neuralmutator.genome import Genome, flatten, take
+from neuralmutator.genome import Genome, take
 from neuralmutator.topology import Topology
 
 # A fitness takes a key and one genome; it gives a scalar, higher is better, or (scalar, info) with a dict of scalars
@@ -201,13 +201,15 @@ def evolution(
         key: jax.Array,
         params: jax.Array,
         topology: jax.Array,
-        rate: jax.Array,
-        other_rate: jax.Array,
+        rates: jax.Array,
         crossing: jax.Array,
-        *,
         shape: Topology,
     ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-        """Structural part of a birth: (policy f32[P], topology i32[L], structural rate, whether it changed)."""
+        """Structural part of a birth: (policy f32[P], topology i32[L], structural rate, whether it changed).
+
+        `rates` f32[2] are those of both parents.
+        """
+        rate = rates[0]
         key_whether, key_change, key_rate = jax.random.split(key, 3)
         structural = ~crossing & jax.random.bernoulli(key_whether, rate)
         params, topology = jax.lax.cond(
@@ -215,7 +217,7 @@ def evolution(
         )
         drifted = jnp.clip(rate * jnp.exp(0.01 * jax.random.normal(key_rate)), *STRUCTURAL_RATE)
         drifted = jnp.where(rate > 0, drifted, 0.0)  # a rate of zero is a choice, and stays
-        return params, topology, jnp.where(crossing, (rate + other_rate) / 2, drifted), structural
+        return params, topology, jnp.where(crossing, jnp.mean(rates), drifted), structural
 
     def reproduce(
         key: jax.Array, a: Genome, b: Genome, crossing: jax.Array, share: jax.Array
@@ -242,7 +244,8 @@ def evolution(
         if jnp.shape(fitness) != (population_size,):
             raise ValueError(f"fitness must have shape ({population_size},), got {jnp.shape(fitness)}")
         fitness = jnp.asarray(fitness, jnp.float32)
-        sound = jnp.isfinite(fitness) & jax.vmap(lambda g: jnp.all(jnp.isfinite(flatten(g))))(population)
+        whole = [jnp.all(jnp.isfinite(part), axis=1) for part in population[:3]]
+        sound = jnp.isfinite(fitness) & whole[0] & whole[1] & whole[2]
         clean = jnp.where(sound, fitness, -jnp.inf)
         sizes = jax.vmap(num_params)(population.topology)
         penalised = clean - complexity_cost * sizes
@@ -250,51 +253,53 @@ def evolution(
         score = kinds.share(penalised, groups)
         order = jnp.argsort(-score)
 
-        elite = order[:elites]
-        parents = select(key_select, population, score)[elites:]
+        # Elites are the first rows of the next population: their own and only parents, and never changed.
+        rows = jnp.arange(population_size)
+        is_child = rows >= elites
+        parents = select(key_select, population, score)
         # Where chance offered nobody else, the best member stands in for one that must not reproduce.
         parents = jnp.where(jnp.isneginf(score[parents]), order[0], parents)
-        children_count = population_size - elites
+        parents = jnp.where(is_child[:, None], parents, order[:, None])
+        fits = crossing = jnp.zeros(population_size, bool)
         if crossover_rate > 0:
             fits = kinds.compatible(state.speciation, population, groups, parents)
-            wanted = jax.random.bernoulli(key_cross, crossover_rate, (children_count,))
-            crossing = fits & wanted & (parents[:, 0] != parents[:, 1])
-        else:
-            fits = crossing = jnp.zeros(children_count, bool)
+            wanted = jax.random.bernoulli(key_cross, crossover_rate, (population_size,))
+            crossing = is_child & fits & wanted & (parents[:, 0] != parents[:, 1])
         parents = jnp.where(crossing[:, None], parents, parents[:, :1])
         share = decay(state.generation)
-
-        first = take(population, parents[:, 0])
         key_structure, key_rewrite = jax.random.split(key_children)
-        structural = jnp.zeros(children_count, bool)
+
+        # Parents are gathered block by block: at once, they would be one more copy of the population.
+        structural = jnp.zeros(population_size, bool)
         if flexible is not None:
-            keys = jax.random.split(key_structure, children_count)
-            rates = population.structural_rate[parents.T]
-            *changed, structural = in_blocks(
-                partial(restructure, shape=flexible),
-                branching_block,
-                keys,
-                first.policy,
-                first.topology,
-                *rates,
-                crossing,
-            )
-            first = first._replace(policy=changed[0], topology=changed[1], structural_rate=changed[2])
 
-        def child(key: jax.Array, index: jax.Array, a: Genome) -> tuple[Genome, jax.Array]:
-            return reproduce(key, a, take(population, parents[index, 1]), crossing[index], share)
+            def bud(key: jax.Array, row: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+                a = parents[row, 0]
+                rates = population.structural_rate[parents[row]]
+                return restructure(key, population.policy[a], population.topology[a], rates, crossing[row], flexible)
 
-        keys = jax.random.split(key_rewrite, children_count)
-        children, errors = in_blocks(child, rewriting_block, keys, jnp.arange(children_count), first)
-        pedigree = jnp.concatenate([jnp.stack([elite, elite], axis=1), parents])
+            keys = jax.random.split(key_structure, population_size)
+            policies, topologies, rates, structural = in_blocks(bud, branching_block, keys, rows)
+            structural &= is_child
+
+        def replicate(key: jax.Array, row: jax.Array) -> tuple[Genome, jax.Array]:
+            a, b = (take(population, parents[row, i]) for i in range(2))
+            first = a
+            if flexible is not None:
+                first = a._replace(policy=policies[row], topology=topologies[row], structural_rate=rates[row])
+            child, error = reproduce(key, first, b, crossing[row], share)
+            return jax.tree.map(lambda new, old: jnp.where(is_child[row], new, old), child, a), error
+
+        keys = jax.random.split(key_rewrite, population_size)
+        children, errors = in_blocks(replicate, rewriting_block, keys, rows)
 
         best = jnp.argmax(clean)
         better = clean[best] > state.champion_fitness
         new = State(
-            population=jax.tree.map(lambda old, new: jnp.concatenate([old[elite], new]), population, children),
+            population=children,
             generation=state.generation + 1,
             founders=state.founders,
-            founder=state.founder[pedigree[:, 0]],
+            founder=state.founder[parents[:, 0]],
             speciation=species_state,
             champion=jax.tree.map(lambda new, old: jnp.where(better, new[best], old), population, state.champion),
             champion_fitness=jnp.where(better, clean[best], state.champion_fitness),
@@ -303,11 +308,10 @@ def evolution(
         def mean(values: jax.Array) -> jax.Array:
             return jnp.sum(jnp.where(sound, values, 0.0)) / jnp.maximum(jnp.sum(sound), 1)
 
-        drift = jax.vmap(lambda params, founder: jnp.linalg.norm(params - state.founders[founder]))(
-            population.mutator, state.founder
+        drift = in_blocks(
+            lambda row: jnp.linalg.norm(population.mutator[row] - state.founders[state.founder[row]]), block_size, rows
         )
-        alone = ~crossing
-        error = jnp.where(alone, errors, jnp.nan)
+        error = jnp.where(is_child & ~crossing, errors, jnp.nan)
         shares = jnp.zeros(population_size).at[groups.member_of].add(1.0) / population_size
         metrics = {
             "fitness_best": clean[best],
@@ -322,7 +326,7 @@ def evolution(
             "species": groups.number,
             "species_entropy": -jnp.sum(jax.scipy.special.xlogy(shares, shares)),
             "tag_distance": groups.tag_distance,
-            "compatible_share": jnp.mean(fits, dtype=jnp.float32),
+            "compatible_share": jnp.mean(fits[elites:], dtype=jnp.float32),
             "crossovers": jnp.sum(crossing),
             "structural_mutations": jnp.sum(structural),
             "policy_params_mean": mean(sizes),
@@ -336,7 +340,7 @@ def evolution(
             metrics["neurons_mean"] = jnp.mean(jnp.sum(population.topology, axis=1), dtype=jnp.float32)
         if isinstance(species_state, speciation.SpeciationState):
             metrics["species_threshold"] = state.speciation.threshold
-        return new, Generation(fitness, pedigree, metrics)
+        return new, Generation(fitness, parents, metrics)
 
     def step(key: jax.Array, state: State) -> tuple[State, Generation]:
         key_evaluate, key_tell = jax.random.split(key)

@@ -90,7 +90,7 @@ class TestEquations:
         old = jax.tree.map(np.asarray, state.population)
         _, _, key_children = jax.random.split(key, 3)
         key_structure, key_rewrite = jax.random.split(key_children)
-        rewriting, structure = jax.random.split(key_rewrite, 4), jax.random.split(key_structure, 4)
+        rewriting, structure = jax.random.split(key_rewrite, 6)[2:], jax.random.split(key_structure, 6)[2:]
         n = old.policy.shape[1] + old.mutator.shape[1] + old.compat.shape[1]
         assert int(generation.metrics["structural_mutations"]) == 0  # at these rates and with this key
         clipped = 0
@@ -152,7 +152,7 @@ class TestEquations:
     def test_replication_error_is_the_mutators_change_of_itself(self, told, specified_child):
         key, state, _, generation = told
         old = jax.tree.map(np.asarray, state.population)
-        rewriting = jax.random.split(jax.random.split(jax.random.split(key, 3)[2])[1], 4)
+        rewriting = jax.random.split(jax.random.split(jax.random.split(key, 3)[2])[1], 6)[2:]
         n = sum(x.shape[1] for x in old[:3])
         errors = []
         for i in (0, 2):  # the births of one parent
