@@ -28,9 +28,14 @@ def rollout(
         length: number of moments, static.
         start: the first moment.
 
+    Raises:
+        ValueError: if `key` is not one of ``jax.random.key``.
+
     Returns:
         The last state, and the infos stacked to ``[length, ...]``.
     """
+    if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        raise ValueError(f"key must come from jax.random.key, got an array of dtype {key.dtype}")
 
     def moment(state: PyTree, t: jax.Array) -> tuple[PyTree, PyTree]:
         return step(jax.random.fold_in(key, t), state)

@@ -35,7 +35,12 @@ def policy_step(network: Network, genome: Genome) -> Callable[[Any, jax.Array], 
     """The policy of one genome as ``(carry, observation) -> (carry, output)``, whatever its kind.
 
     The carry starts as ``network.initial_state``, which is None for a network without memory.
+
+    Raises:
+        ValueError: if the genome's policy is that of another network; cut up wrongly, it would still run.
     """
+    if genome.policy.shape != (network.num_params,):
+        raise ValueError(f"genome must hold the policy's {network.num_params} parameters, got {genome.policy.shape}")
     if network.initial_state is not None:
         return lambda carry, x: network.apply(genome.policy, (carry, x))
     if network.topology is not None:
@@ -47,16 +52,6 @@ def _positive(**sizes: int) -> None:
     for name, value in sizes.items():
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
-
-
-def _uniform(fan_in: int) -> Callable[..., jax.Array]:
-    """Initialiser U(-1/sqrt(fan_in), +1/sqrt(fan_in)), for weights and biases alike."""
-    bound = fan_in**-0.5
-    return lambda key, shape, dtype=jnp.float32: jax.random.uniform(key, shape, dtype, -bound, bound)
-
-
-def _dense(inputs: int, features: int, name: str) -> nn.Dense:
-    return nn.Dense(features, kernel_init=_uniform(inputs), bias_init=_uniform(inputs), name=name)
 
 
 def from_flax(module: nn.Module, sample_input: Any, initial_state: Any = None) -> Network:
@@ -99,6 +94,22 @@ def from_flax(module: nn.Module, sample_input: Any, initial_state: Any = None) -
     return Network(flat.size, init, apply, activations, initial_state=initial_state)
 
 
+def _uniform(network: Network, module: nn.Module, inputs: Any) -> Network:
+    """`network` of a module of dense and convolutional layers, its parameters drawn from U(-1, 1) / sqrt(fan_in).
+
+    Weights and biases alike, in one draw: XLA takes seconds to compile a dozen.
+    """
+    layers = jax.eval_shape(module.init, jax.random.key(0), inputs)["params"]
+    fan_in = [np.full(x.size, np.prod(layer["kernel"].shape[:-1])) for layer, x in _leaves(layers)]
+    bound = np.concatenate(fan_in).astype(np.float32) ** -0.5
+    return network._replace(init=lambda key: jax.random.uniform(key, bound.shape, minval=-1.0) * bound)
+
+
+def _leaves(layers: dict) -> list[tuple[dict, Any]]:
+    """Every array in the order of the flat parameters, with the layer that it belongs to."""
+    return [(layers[name], x) for name in sorted(layers) for x in jax.tree.leaves(layers[name])]
+
+
 class MLP(nn.Module):
     """Dense layers with an activation between them; linear output."""
 
@@ -109,8 +120,8 @@ class MLP(nn.Module):
     def activations(self, x: jax.Array) -> tuple[jax.Array, ...]:
         """Outputs of every layer, the network's own output last."""
         outputs = []
-        for i, (inputs, features) in enumerate(zip(self.sizes, self.sizes[1:], strict=False)):
-            x = _dense(inputs, features, f"dense_{i}")(x)
+        for i, features in enumerate(self.sizes[1:]):
+            x = nn.Dense(features, name=f"dense_{i}")(x)
             if i < len(self.sizes) - 2:
                 x = self.activation(x)
             outputs.append(x)
@@ -130,16 +141,13 @@ class CNN(nn.Module):
     def activations(self, image: jax.Array) -> tuple[jax.Array, ...]:
         """Outputs of every layer, the network's own output last."""
         x = image.astype(jnp.float32) / 255
-        outputs, channels = [], image.shape[-1]
+        outputs = []
         for i, features in enumerate((8, 16, 16, 8)):
-            start = _uniform(16 * channels)
-            x = nn.Conv(features, (4, 4), 2, 1, kernel_init=start, bias_init=start, name=f"conv_{i}")(x)
-            x = nn.relu(x)
+            x = nn.relu(nn.Conv(features, (4, 4), 2, 1, name=f"conv_{i}")(x))
             outputs.append(x)
-            channels = features
         x = x.reshape(-1)
         for i, features in enumerate((32, self.act)):
-            x = nn.tanh(_dense(x.size, features, f"dense_{i}")(x))
+            x = nn.tanh(nn.Dense(features, name=f"dense_{i}")(x))
             outputs.append(x)
         return tuple(outputs)
 
@@ -151,7 +159,6 @@ class CNN(nn.Module):
 class Recurrent(nn.Module):
     """An Elman network: h' = tanh(W x + U h + b), linear read-out."""
 
-    obs: int
     act: int
     hidden: int
 
@@ -160,8 +167,8 @@ class Recurrent(nn.Module):
         """Hidden state f32[hidden] and output f32[act]."""
         state, x = inputs
         x = jnp.concatenate([x, state])
-        state = nn.tanh(_dense(self.obs + self.hidden, self.hidden, "dense_0")(x))
-        return state, _dense(self.hidden, self.act, "dense_1")(state)
+        state = nn.tanh(nn.Dense(self.hidden, name="dense_0")(x))
+        return state, nn.Dense(self.act, name="dense_1")(state)
 
     def __call__(self, inputs: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, ...]:
         """New hidden state and output."""
@@ -177,7 +184,8 @@ def mlp(obs: int, act: int, hidden: Sequence[int] = (64, 64), activation: Activa
     for width in hidden:
         _positive(hidden=width)
     _positive(obs=obs, act=act)
-    return from_flax(MLP((obs, *hidden, act), activation), jnp.zeros(obs))
+    module, x = MLP((obs, *hidden, act), activation), jnp.zeros(obs)
+    return _uniform(from_flax(module, x), module, x)
 
 
 def cnn(act: int = 3, image: tuple[int, int, int] = (96, 96, 3)) -> Network:
@@ -193,7 +201,8 @@ def cnn(act: int = 3, image: tuple[int, int, int] = (96, 96, 3)) -> Network:
     _positive(act=act, height=image[0], width=image[1], channels=image[2])
     if min(image[:2]) < 16:
         raise ValueError(f"image must measure at least 16 x 16 pixels, got {image}")
-    return from_flax(CNN(act), jnp.zeros(image, jnp.uint8))
+    module, x = CNN(act), jnp.zeros(image, jnp.uint8)
+    return _uniform(from_flax(module, x), module, x)
 
 
 def recurrent(obs: int, act: int, hidden: int = 32) -> Network:
@@ -203,7 +212,8 @@ def recurrent(obs: int, act: int, hidden: int = 32) -> Network:
         ValueError: if a size is not a whole number of at least 1.
     """
     _positive(obs=obs, act=act, hidden=hidden)
-    return from_flax(Recurrent(obs, act, hidden), jnp.zeros(obs), jnp.zeros(hidden))
+    module, x, state = Recurrent(act, hidden), jnp.zeros(obs), jnp.zeros(hidden)
+    return _uniform(from_flax(module, x, state), module, (state, x))
 
 
 def flexible_mlp(

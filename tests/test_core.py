@@ -56,3 +56,8 @@ def test_the_first_moment_may_be_traced():
 def test_no_two_moments_share_their_draws():
     _, draws = rollout(lambda key, state: (state, jax.random.normal(key)), KEY, (), 50)
     assert len(np.unique(draws)) == 50
+
+
+def test_a_legacy_key_is_refused():
+    with pytest.raises(ValueError, match=r"jax\.random\.key, got an array of dtype uint32"):
+        rollout(step, jax.random.PRNGKey(0), START, 2)

@@ -88,9 +88,8 @@ def test_cnn_equals_numpy():
     np.testing.assert_allclose(jax.jit(network.apply)(params, jnp.asarray(image)), x, atol=1e-5)
 
 
-@pytest.mark.slow
 def test_cnn_starts_uniformly_by_fan_in():
-    flat = networks.cnn().init(KEY)  # not jitted: XLA needs 13 s for twelve draws in one program
+    flat = jax.jit(networks.cnn().init)(KEY)
     sizes = [(8, 48), (16, 128), (16, 256), (8, 256), (32, 288), (3, 32)]  # outputs, fan_in
     for outputs, fan_in in sizes:
         layer, flat = np.split(flat, [outputs * (fan_in + 1)])
@@ -208,6 +207,11 @@ def test_flexible_equals_numpy_on_the_active_matrices(flexible):
                 np.testing.assert_allclose(layers[depth][i, : widths[depth]], expected, atol=1e-5)
         np.testing.assert_allclose(output[i], expected, atol=1e-5)
         np.testing.assert_allclose(layers[-1][i], expected, atol=1e-5)
+
+
+def test_a_genome_of_another_policy_is_refused():
+    with pytest.raises(ValueError, match=r"the policy's 44 parameters, got \(10,\)"):
+        networks.policy_step(networks.mlp(3, 4, (5,)), genome_of(jnp.zeros(10)))
 
 
 def test_policy_step_hands_the_topology_on(flexible):

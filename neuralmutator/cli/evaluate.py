@@ -31,7 +31,8 @@ def evaluate(options: Evaluate) -> int:
     folder = RunFolder(options.run)
     config, champion = folder.config, folder.load_champion()
     if options.gymnasium:
-        returns = gymnasium_returns(config.env, build_policy(config), champion, options.episodes, options.seed)
+        policy = build_policy(config)
+        returns = gymnasium_returns(config.env, policy, champion, options.episodes, options.seed, config.max_steps)
     else:
         returns = fresh_returns(config, champion, options.episodes, options.seed)
     low, high = bootstrap_interval(returns)

@@ -32,6 +32,8 @@ def replay(options: Replay) -> int:
     for name in ("max_steps", "fps"):
         if (value := getattr(options, name)) is not None and value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
+    if options.output is not None and options.output.suffix not in (".mp4", ".gif"):
+        raise ValueError(f"output must end in .mp4 or .gif, got {options.output}")
     folder = RunFolder(options.run)
     config, champion = folder.config, folder.load_champion()
     recording = record(config.env, build_policy(config), champion, options.seed, options.max_steps)

@@ -1,5 +1,6 @@
 """A genome in the real Gymnasium environment of the same name, on the host."""
 
+import itertools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -25,7 +26,9 @@ class Recording(NamedTuple):
     activations: tuple[np.ndarray, ...]  # [T, ...] each: active neurons of the hidden layers, then the output
 
 
-def gymnasium_returns(env_id: str, policy: Network, genome: Genome, episodes: int, seed: int) -> np.ndarray:
+def gymnasium_returns(
+    env_id: str, policy: Network, genome: Genome, episodes: int, seed: int, max_steps: int | None = None
+) -> np.ndarray:
     """Returns of whole episodes; the action is the argmax of the output, or the output clipped to its bounds.
 
     All episodes go in lockstep, so that the policy is called once a step for all of them.
@@ -36,6 +39,7 @@ def gymnasium_returns(env_id: str, policy: Network, genome: Genome, episodes: in
         genome: one genome.
         episodes: number of episodes; episode i is reset with ``seed + i``.
         seed: seed of the first episode.
+        max_steps: a shorter time limit.
 
     Returns:
         f64[episodes].
@@ -45,6 +49,7 @@ def gymnasium_returns(env_id: str, policy: Network, genome: Genome, episodes: in
     """
     if not isinstance(episodes, int) or episodes < 1:
         raise ValueError(f"episodes must be a whole number of at least 1, got {episodes!r}")
+    _check_limit(max_steps)
     with ExitStack() as stack:
         envs = [stack.enter_context(_make(env_id)) for _ in range(episodes)]
         see, act = _interface(envs[0], policy, genome)
@@ -53,7 +58,9 @@ def gymnasium_returns(env_id: str, policy: Network, genome: Genome, episodes: in
         observations = np.stack([see(env.reset(seed=_seed(seed) + i)[0]) for i, env in enumerate(envs)])
         returns = np.zeros(episodes)
         alive = list(range(episodes))
-        while alive:
+        for _ in itertools.count() if max_steps is None else range(max_steps):
+            if not alive:
+                break
             carry, actions = act(genome, carry, observations)
             actions, living = np.asarray(actions), []
             for i in alive:
@@ -79,8 +86,7 @@ def record(env_id: str, policy: Network, genome: Genome, seed: int, max_steps: i
     Raises:
         ValueError: if Gymnasium cannot make the environment, the policy does not fit it, or a number is out of range.
     """
-    if max_steps is not None and (not isinstance(max_steps, int) or max_steps < 1):
-        raise ValueError(f"max_steps must be None or a whole number of at least 1, got {max_steps!r}")
+    _check_limit(max_steps)
     with _headless(), _make(env_id, render_mode="rgb_array") as env:
         limits = [limit for limit in (max_steps, env.spec.max_episode_steps) if limit is not None]
         if not limits:
@@ -140,6 +146,11 @@ def _seed(seed: int) -> int:
     return seed
 
 
+def _check_limit(max_steps: int | None) -> None:
+    if max_steps is not None and (not isinstance(max_steps, int) or max_steps < 1):
+        raise ValueError(f"max_steps must be None or a whole number of at least 1, got {max_steps!r}")
+
+
 @contextmanager
 def _headless() -> Iterator[None]:
     """Keeps pygame, which draws into memory here, from looking for a screen and a sound card, and complaining."""
@@ -165,10 +176,7 @@ def _interface(
     """``see``: an observation as the policy takes it; ``act``: (genome, carry, observation) -> (carry, action)."""
     name = env.spec.id if env.spec else type(env).__name__
     observations, actions = env.observation_space, env.action_space
-    if genome.policy.shape != (policy.num_params,):  # flat parameters of another network would be cut up all the same
-        raise ValueError(
-            f"genome must hold the {policy.num_params} parameters of the policy, got shape {genome.policy.shape}"
-        )
+    policy_step(policy, genome)  # is the genome this policy's?
     if observations.shape is None:
         raise ValueError(f"observations of {name} must be one array, got {observations}")
     if not isinstance(actions, spaces.Discrete | spaces.Box):

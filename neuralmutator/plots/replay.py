@@ -114,6 +114,7 @@ def pictures(
     _background(canvas, layers, named, title, (*corner, corner[0] + game[0], corner[1] + game[1]))
     background = np.asarray(canvas)
     discrete = np.issubdtype(recording.actions.dtype, np.integer)
+    outputs = values[-1] if discrete else recording.actions.reshape(steps, -1)  # what the game was given
     returns = np.cumsum(recording.rewards)
     for t in range(steps):
         picture = background.copy()
@@ -134,7 +135,7 @@ def pictures(
             if chosen:
                 draw.rounded_rectangle((x - 2, y - 13, WIDTH - MARGIN, y + 13), 6, CHOSEN)
             draw.text((x + 6, y), named[-1][i], "white" if chosen else INK, _font(14, bold=bool(chosen)), "lm")
-            draw.text((WIDTH - MARGIN - 8, y), _number(values[-1][t, i]), "white" if chosen else FAINT, _font(14), "rm")
+            draw.text((WIDTH - MARGIN - 8, y), _number(outputs[t, i]), "white" if chosen else FAINT, _font(14), "rm")
         yield np.asarray(canvas)
 
 

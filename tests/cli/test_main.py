@@ -209,6 +209,10 @@ def test_a_damaged_champion(copy, capsys):
     assert "no champion" in complaint(capsys, "evaluate", copy)
 
 
+def test_a_film_of_no_known_kind_is_refused_before_it_is_played(copy, capsys):
+    assert ".mp4 or .gif" in complaint(capsys, "replay", copy, "--output", copy / "film.avi")
+
+
 def test_a_fitness_that_is_never_finite(tmp_path, capsys):
     argv = ("evolve", "BrokenPole-v0", "--output", tmp_path / "run", *FAST)
     assert "no member of generation 0 has a finite fitness" in complaint(capsys, *argv)

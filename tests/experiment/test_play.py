@@ -93,6 +93,12 @@ def test_an_episode_depends_on_its_own_seed_alone():
     assert together.dtype == np.float64
 
 
+def test_a_time_limit_cuts_the_episodes():
+    policy = networks.mlp(4, 2, (8,))
+    returns = gymnasium_returns("CartPole-v1", policy, genome_of(policy, 2, 2.0), 5, 10, max_steps=6)
+    assert returns.tolist() == [6.0] * 5
+
+
 def test_a_recording_holds_what_was_seen_thought_and_done():
     policy = networks.flexible_mlp(4, 2, max_layers=3, max_width=12, initial_widths=(8,))
     genome = genome_of(policy, 1, 2.0, widths=(11, 8, 0))
@@ -164,7 +170,7 @@ def test_a_genome_of_another_policy_is_refused(layers):
         lambda: gymnasium_returns("CartPole-v1", policy, genome, 1, 0),
         lambda: record("CartPole-v1", policy, genome, 0),
     ):
-        with pytest.raises(ValueError, match=rf"genome must hold the {policy.num_params} parameters"):
+        with pytest.raises(ValueError, match=rf"genome must hold the policy's {policy.num_params} parameters"):
             play()
 
 
