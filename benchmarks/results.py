@@ -34,13 +34,13 @@ TASKS = {
 PRESETS = {"default": presets.default, "seed": presets.seed}
 
 
-def measure(env: str, preset: str, episodes: int = 100) -> dict:
+def measure(env: str, preset: str, first_seed: int, episodes: int = 100) -> dict:
     """Evolves all seeds of one task with one preset and plays their champions."""
     generations, evaluations, seeds, original = TASKS[env]
     config = dataclasses.replace(PRESETS[preset], env=env, generations=generations, episodes=evaluations)
     evolution, policy = build_evolution(config), build_policy(config)
     champions, populations, seconds = [], [], []
-    for seed in range(seeds):
+    for seed in range(first_seed, first_seed + seeds):
         began = time.perf_counter()
         state, history = jax.block_until_ready(nm.run(evolution, jax.random.key(seed), generations))
         seconds.append(time.perf_counter() - began)
@@ -49,6 +49,7 @@ def measure(env: str, preset: str, episodes: int = 100) -> dict:
     return {
         "env": env,
         "preset": preset,
+        "first_seed": first_seed,
         "generations": generations,
         "champions": champions,
         "population_means": populations,
@@ -60,6 +61,7 @@ def measure(env: str, preset: str, episodes: int = 100) -> dict:
 def main(
     envs: tuple[str, ...] = tuple(TASKS),
     presets: tuple[Literal["default", "seed"], ...] = ("default", "seed"),
+    first_seed: int = 200,
     output: Path | None = None,
 ) -> None:
     """Prints one row per task and preset.
@@ -67,13 +69,14 @@ def main(
     Args:
         envs: environments to measure.
         presets: presets to measure.
+        first_seed: of each row; the default preset was chosen on 0 to 103.
         output: a file that gets one JSON line per row, as soon as it is measured.
     """
     table = Table("environment", "preset", "seeds", "champion: median [min, max]", "population", "s a run", "original")
     rows = []
     for env in envs:
         for preset in presets:
-            row = measure(env, preset)
+            row = measure(env, preset, first_seed)
             rows.append(row)
             if output is not None:
                 with open(output, "a") as file:
