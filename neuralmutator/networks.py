@@ -115,13 +115,14 @@ class MLP(nn.Module):
 
     sizes: tuple[int, ...]  # inputs, hidden layers …, outputs
     activation: Activation = nn.tanh
+    bias: bool = True
 
     @nn.compact
     def activations(self, x: jax.Array) -> tuple[jax.Array, ...]:
         """Outputs of every layer, the network's own output last."""
         outputs = []
         for i, features in enumerate(self.sizes[1:]):
-            x = nn.Dense(features, name=f"dense_{i}")(x)
+            x = nn.Dense(features, self.bias, name=f"dense_{i}")(x)
             if i < len(self.sizes) - 2:
                 x = self.activation(x)
             outputs.append(x)
@@ -175,7 +176,9 @@ class Recurrent(nn.Module):
         return self.activations(inputs)
 
 
-def mlp(obs: int, act: int, hidden: Sequence[int] = (64, 64), activation: Activation = nn.tanh) -> Network:
+def mlp(
+    obs: int, act: int, hidden: Sequence[int] = (64, 64), activation: Activation = nn.tanh, bias: bool = True
+) -> Network:
     """A multi-layer perceptron obs → hidden … → act, linear output.
 
     Raises:
@@ -184,7 +187,7 @@ def mlp(obs: int, act: int, hidden: Sequence[int] = (64, 64), activation: Activa
     for width in hidden:
         _positive(hidden=width)
     _positive(obs=obs, act=act)
-    module, x = MLP((obs, *hidden, act), activation), jnp.zeros(obs)
+    module, x = MLP((obs, *hidden, act), activation, bias), jnp.zeros(obs)
     return _uniform(from_flax(module, x), module, x)
 
 

@@ -1,0 +1,67 @@
+"""Networks that output their own weights."""
+
+from neuralmutator.quine.measures import Replication, margin, quotient, replication
+from neuralmutator.quine.network import (
+    Encoding,
+    Quine,
+    fourier_features,
+    from_network,
+    leaky_relu,
+    random_projection,
+    raw_coordinate,
+    vanilla,
+    weightwise,
+)
+from neuralmutator.quine.regeneration import Exact, continued, exact, homeostatic, in_place, newton, plain
+from neuralmutator.quine.soup import soup
+from neuralmutator.quine.stability import (
+    FixedPoint,
+    Kind,
+    distance_after,
+    fixed_point,
+    noisy,
+    radial_multiplier,
+    shuffled,
+    spectrum,
+    zeroed,
+)
+from neuralmutator.quine.training import OPTIMIZERS, Learning, gradient, hill_climb, regeneration, start
+
+__all__ = [
+    "OPTIMIZERS",
+    "Encoding",
+    "Exact",
+    "FixedPoint",
+    "Kind",
+    "Learning",
+    "Quine",
+    "Replication",
+    "continued",
+    "distance_after",
+    "exact",
+    "fixed_point",
+    "fourier_features",
+    "from_network",
+    "gradient",
+    "hill_climb",
+    "homeostatic",
+    "in_place",
+    "leaky_relu",
+    "margin",
+    "newton",
+    "noisy",
+    "plain",
+    "quotient",
+    "radial_multiplier",
+    "random_projection",
+    "raw_coordinate",
+    "regeneration",
+    "replication",
+    "shuffled",
+    "soup",
+    "spectrum",
+    "start",
+    "vanilla",
+    "weightwise",
+    "zeroed",
+]

@@ -1,0 +1,248 @@
+"""The auxiliary quine: one network that replicates itself and classifies images (Chang & Lipson 2018).
+
+The first half of the input is the address of a weight, the second half an image through a frozen random projection;
+the first output is the weight, the others are the logits of the classes.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from neuralmutator import networks
+from neuralmutator.core import Step
+from neuralmutator.networks import Activation, Network
+from neuralmutator.quine.measures import Replication, replication
+from neuralmutator.quine.network import Quine, from_network, random_projection
+from neuralmutator.quine.training import Learning
+
+
+@flax.struct.dataclass
+class Auxiliary:
+    """A quine with a task; a pytree. Pass it to jitted functions as an argument."""
+
+    quine: Quine  # the network asked for its weights: its addresses hold zeros where the image would be
+    projection: jax.Array  # f32[pixels, D / 2] frozen
+    network: Network = flax.struct.field(pytree_node=False)  # f32[D] -> f32[1 + classes]
+    parts: tuple[tuple[str, int], ...] = flax.struct.field(pytree_node=False)  # names and sizes of the weight matrices
+
+    @property
+    def num_params(self) -> int:
+        """Number of weights, N."""
+        return self.network.num_params
+
+    def embed(self, images: jax.Array) -> jax.Array:
+        """Images f32[B, pixels] of 0 to 1 as inputs f32[B, D] without a coordinate."""
+        return jnp.pad(
+            images @ self.projection, ((0, 0), (self.quine.addresses.shape[1] - self.projection.shape[1], 0))
+        )
+
+    def outputs(self, params: jax.Array, inputs: jax.Array) -> jax.Array:
+        """Weight and logits f32[B, 1 + classes] for inputs f32[B, D]."""
+        return jax.vmap(self.network.apply, (None, 0))(params, inputs)
+
+    def classify(self, params: jax.Array, images: jax.Array) -> jax.Array:
+        """Logits f32[B, classes] of images f32[B, pixels]."""
+        return self.outputs(params, self.embed(images))[:, 1:]
+
+    def accuracy(self, params: jax.Array, images: jax.Array, labels: jax.Array) -> jax.Array:
+        """Share of images whose largest logit is that of their label, f32[]."""
+        return jnp.mean(jnp.argmax(self.classify(params, images), axis=1) == labels, dtype=jnp.float32)
+
+    def unexplained(self, params: jax.Array) -> dict[str, jax.Array]:
+        """Share of the size of every weight matrix that its copy misses, by name; f32[] each.
+
+        "replicate" and "classify" are the two heads, which are one matrix of the network.
+        """
+        error, size = (self.quine.predict(params) - params) ** 2, params**2
+        ends = np.cumsum([size for _, size in self.parts])[:-1].tolist()
+        shares = {}
+        for (name, _), lost, whole in zip(self.parts, jnp.split(error, ends), jnp.split(size, ends), strict=True):
+            if name == "heads":
+                lost, whole = (x.reshape(-1, self.classes + 1) for x in (lost, whole))
+                shares["replicate"] = jnp.sum(lost[:, 0]) / jnp.sum(whole[:, 0])
+                shares["classify"] = jnp.sum(lost[:, 1:]) / jnp.sum(whole[:, 1:])
+            else:
+                shares[name] = jnp.sum(lost) / jnp.sum(whole)
+        return shares
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return jax.eval_shape(self.network.apply, *self._shapes).shape[0] - 1
+
+    @property
+    def _shapes(self) -> tuple[jax.ShapeDtypeStruct, jax.ShapeDtypeStruct]:
+        width = self.quine.addresses.shape[1]
+        return jax.ShapeDtypeStruct((self.num_params,), jnp.float32), jax.ShapeDtypeStruct((width,), jnp.float32)
+
+
+def auxiliary(
+    key: jax.Array,
+    pixels: int,
+    classes: int = 10,
+    hidden: Sequence[int] = (100, 100),
+    activation: Activation = jax.nn.selu,
+    std: float = 0.1,
+    image_std: float = 0.14,
+    width: int = 100,
+) -> Auxiliary:
+    """A quine that also classifies images; by default the paper's, with 21,100 weights.
+
+    Args:
+        key: draws the addresses and the projection of images.
+        pixels: numbers in an image.
+        classes: number of labels.
+        hidden: widths of the hidden layers.
+        activation: between the layers.
+        std: of the addresses, see `random_projection`.
+        image_std: of the projection of images.
+        width: numbers in an input; one half for the address, one for the image.
+
+    Raises:
+        ValueError: if a size is out of range.
+    """
+    for name, value, least in (("pixels", pixels, 1), ("classes", classes, 2), ("width", width, 2)):
+        if not isinstance(value, int) or value < least:
+            raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
+    key_address, key_image = jax.random.split(key)
+    network = networks.mlp(width, 1 + classes, hidden, activation, bias=False)
+    addresses = random_projection(width // 2, std).table(key_address, network.num_params)
+    only_weight = network._replace(apply=lambda params, x: network.apply(params, x)[:1])
+    sizes = (width, *hidden, 1 + classes)
+    names = [f"layer {i + 1}" for i in range(len(hidden))] + ["heads"]
+    return Auxiliary(
+        quine=from_network(only_weight, jnp.pad(addresses, ((0, 0), (0, width - width // 2))), degree=len(hidden) + 1),
+        projection=image_std * jax.random.normal(key_image, (pixels, width - width // 2)),
+        network=network,
+        parts=tuple((name, a * b) for name, a, b in zip(names, sizes, sizes[1:], strict=False)),
+    )
+
+
+class Info(NamedTuple):
+    """One epoch of an auxiliary quine."""
+
+    replication: Replication
+    loss: jax.Array  # f32[] of what was minimised, the mean over the epoch
+    accuracy: jax.Array  # f32[] on the test images
+
+
+class Images(NamedTuple):
+    """Images with labels, train and test."""
+
+    train: jax.Array  # f32[n, pixels] of 0 to 1
+    train_labels: jax.Array  # i32[n]
+    test: jax.Array
+    test_labels: jax.Array
+
+
+def cross_entropy(logits: jax.Array, labels: jax.Array, temperature: float) -> jax.Array:
+    """Mean cross-entropy f32[] of softmax(logits / temperature)."""
+    return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits / temperature, labels))
+
+
+def paper_epoch(
+    auxiliary: Auxiliary,
+    images: Images,
+    optimizer: optax.GradientTransformation,
+    batch_size: int = 10,
+    task_weight: float = 0.01,
+    temperature: float = 0.01,
+    replicate: bool = True,
+) -> Step:
+    """One epoch of the paper's recipe: squared error of the weights + task_weight · cross-entropy.
+
+    Mini-batches pair coordinates, all once, with random images; both go in together. The weights to be predicted are
+    those of the epoch's beginning.
+
+    Args:
+        auxiliary: the network.
+        images: data.
+        optimizer: of the weights.
+        batch_size: coordinates, and images, in a mini-batch.
+        task_weight: λ.
+        temperature: of the softmax.
+        replicate: False: the task alone.
+    """
+    n = auxiliary.num_params
+    batches = n // batch_size
+
+    def step(key: jax.Array, state: Learning) -> tuple[Learning, Info]:
+        targets = state.params
+        key_order, key_images = jax.random.split(key)
+        order = jax.random.permutation(key_order, n)[: batches * batch_size].reshape(batches, batch_size)
+        drawn = jax.random.randint(key_images, (batches, batch_size), 0, images.train.shape[0])
+
+        def loss(params: jax.Array, coordinates: jax.Array, which: jax.Array) -> jax.Array:
+            inputs = auxiliary.embed(images.train[which])
+            if replicate:
+                inputs = inputs + auxiliary.quine.addresses[coordinates]
+            outputs = auxiliary.outputs(params, inputs)
+            task = task_weight * cross_entropy(outputs[:, 1:], images.train_labels[which], temperature)
+            return task + replicate * jnp.mean((outputs[:, 0] - targets[coordinates]) ** 2)
+
+        def descend(state: Learning, batch: tuple[jax.Array, jax.Array]) -> tuple[Learning, jax.Array]:
+            value, slope = jax.value_and_grad(loss)(state.params, *batch)
+            updates, memory = optimizer.update(slope, state.optimizer, state.params)
+            return Learning(optax.apply_updates(state.params, updates), memory), value
+
+        state, losses = jax.lax.scan(descend, state, (order, drawn))
+        return state, _info(auxiliary, images, state.params, jnp.mean(losses))
+
+    return step
+
+
+def scale_free_epoch(
+    auxiliary: Auxiliary,
+    images: Images,
+    optimizer: optax.GradientTransformation,
+    weight: float = 10.0,
+    temperature: float = 0.1,
+    batch_size: int = 500,
+    updates: int = 20,
+) -> Step:
+    """One epoch on ``weight · (mean unexplained share of the weight matrices) + cross-entropy``.
+
+    A share cannot be lowered by shrinking, and the gradient goes through the weights both as what predicts and as what
+    is to be predicted. Every update sees all coordinates and a batch of images; the two are asked apart.
+
+    Args:
+        auxiliary: the network.
+        images: data.
+        optimizer: of the weights.
+        weight: of replication.
+        temperature: of the softmax.
+        batch_size: images in an update.
+        updates: per epoch.
+    """
+
+    def loss(params: jax.Array, which: jax.Array) -> jax.Array:
+        shares = auxiliary.unexplained(params)
+        whole = jnp.sum((auxiliary.quine.predict(params) - params) ** 2) / jnp.sum(params**2)
+        share = (whole + jnp.mean(jnp.array(list(shares.values())))) / 2
+        logits = auxiliary.classify(params, images.train[which])
+        return weight * share + cross_entropy(logits, images.train_labels[which], temperature)
+
+    def step(key: jax.Array, state: Learning) -> tuple[Learning, Info]:
+        def descend(state: Learning, key: jax.Array) -> tuple[Learning, jax.Array]:
+            which = jax.random.randint(key, (batch_size,), 0, images.train.shape[0])
+            value, slope = jax.value_and_grad(loss)(state.params, which)
+            changes, memory = optimizer.update(slope, state.optimizer, state.params)
+            return Learning(optax.apply_updates(state.params, changes), memory), value
+
+        state, losses = jax.lax.scan(descend, state, jax.random.split(key, updates))
+        return state, _info(auxiliary, images, state.params, jnp.mean(losses))
+
+    return step
+
+
+def _info(auxiliary: Auxiliary, images: Images, params: jax.Array, loss: Any) -> Info:
+    return Info(
+        replication(params, auxiliary.quine.predict(params)),
+        loss,
+        auxiliary.accuracy(params, images.test, images.test_labels),
+    )

@@ -1,0 +1,176 @@
+"""Regeneration: a network replaces its weights by what it says they are.
+
+Why plain regeneration dies. Without biases the answers F(w) of a network of p weight layers scale (nearly) as |w|^p, so
+along its own weights every fixed point is repelling: the derivative of F there has the eigenvalue p, 3 for the paper's
+network. A little too small, and each regeneration makes the weights smaller still (the *zero quine*); a little too
+large, and they explode. `homeostatic` regeneration holds the norm. Multiplied by (|w| / |F(w)|)^γ, the radial factor
+becomes p - γ (p - 1), which is 0 at γ = p / (p - 1): the scale is settled in one step, and all other directions go
+where F leads them. It is Petviashvili's method (1976) for solitary waves. What it reaches is a true fixed point of F
+itself: there |F(w)| = |w|, and the factor is 1.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from neuralmutator.core import Step
+from neuralmutator.quine.measures import Replication, replication
+from neuralmutator.quine.network import Quine
+
+
+def plain(quine: Quine) -> Step:
+    """All weights at once: ``w ← F(w)``. The step's state is the weights f32[N], its info a `Replication`."""
+
+    def step(key: jax.Array, params: jax.Array) -> tuple[jax.Array, Replication]:
+        predictions = quine.regenerate(params)
+        return predictions, replication(params, predictions)
+
+    return step
+
+
+def in_place(quine: Quine) -> Step:
+    """One weight after the other, each by the network as it is by then (the paper's pseudo-code to the letter)."""
+
+    def step(key: jax.Array, params: jax.Array) -> tuple[jax.Array, Replication]:
+        def replace(coordinate: jax.Array, params: jax.Array) -> jax.Array:
+            return params.at[coordinate].set(quine.predict(params, coordinate[None])[0])
+
+        info = replication(params, quine.predict(params))
+        return jax.lax.fori_loop(0, quine.num_params, replace, params), info
+
+    return step
+
+
+def homeostatic(quine: Quine, damping: float = 0.5, gamma: float | None = None) -> Step:
+    """Regeneration that holds the norm: ``w ← (1 - d) w + d (|w| / |F(w)|)^γ F(w)``.
+
+    Args:
+        quine: the network.
+        damping: share d of the way that is gone.
+        gamma: exponent; p / (p - 1) by default, where p is the quine's degree.
+
+    Returns:
+        A step; its state is the weights f32[N], its info the `Replication` before the step.
+
+    Raises:
+        ValueError: if `damping` does not lie in (0, 1], or the degree is 1 and `gamma` is not given.
+    """
+    if not 0 < damping <= 1:
+        raise ValueError(f"damping must lie in (0, 1], got {damping!r}")
+    if gamma is None:
+        if quine.degree < 2:
+            raise ValueError(f"gamma must be given for a network of degree {quine.degree}")
+        gamma = quine.degree / (quine.degree - 1)
+
+    def step(key: jax.Array, params: jax.Array) -> tuple[jax.Array, Replication]:
+        predictions = quine.regenerate(params)
+        scale = (jnp.linalg.norm(params) / jnp.linalg.norm(predictions)) ** gamma
+        return params + damping * (scale * predictions - params), replication(params, predictions)
+
+    return step
+
+
+class Exact(NamedTuple):
+    """Where a search for an exact quine came to rest."""
+
+    params: jax.Array  # f32[N]
+    relative_error: jax.Array  # f32[] |F(w) - w| / |w|; above the tolerance where it never came to rest
+    steps: jax.Array  # i32[]
+
+
+def exact(
+    quine: Quine, params: jax.Array, tolerance: float = 1e-6, max_steps: int = 600, damping: float = 0.5
+) -> Exact:
+    """Regenerates homeostatically until the network replicates itself up to a relative error.
+
+    Pure; jit it, and vmap it over quines and weights.
+
+    Args:
+        quine: the network.
+        params: f32[N] where to start.
+        tolerance: relative error that is small enough.
+        max_steps: where to give up.
+        damping: see `homeostatic`.
+    """
+    step = homeostatic(quine, damping)
+    key = jax.random.key(0)  # regeneration draws nothing
+
+    def go_on(carry: Exact) -> jax.Array:
+        return (carry.relative_error > tolerance) & (carry.steps < max_steps)
+
+    def move(carry: Exact) -> Exact:
+        params, before = step(key, carry.params)
+        # The weights that were measured are those before the step: they are kept where they are good enough.
+        done = before.relative_error <= tolerance
+        return Exact(jnp.where(done, carry.params, params), before.relative_error, carry.steps + 1)
+
+    return jax.lax.while_loop(go_on, move, Exact(params, jnp.float32(jnp.inf), jnp.int32(0)))
+
+
+def newton(quine: Quine, params: jax.Array, tolerance: float = 1e-6, max_steps: int = 12, subspace: int = 60) -> Exact:
+    """Newton's method on F(w) - w, matrix-free (GMRES), each step halved until the error falls.
+
+    Finds a fixed point that is near whether or not regeneration is attracted to it; each step costs as much as
+    `subspace` regenerations, and more. Arguments as for `exact`.
+    """
+
+    def error(params: jax.Array) -> jax.Array:
+        return jnp.linalg.norm(quine.regenerate(params) - params)
+
+    def go_on(carry: Exact) -> jax.Array:
+        return (carry.relative_error > tolerance) & (carry.steps < max_steps)
+
+    def move(carry: Exact) -> Exact:
+        predictions, derivative = jax.linearize(quine.regenerate, carry.params)
+        rest = predictions - carry.params
+        way, _ = jax.scipy.sparse.linalg.gmres(
+            lambda x: x - derivative(x), rest, tol=1e-2, restart=subspace, maxiter=1, solve_method="incremental"
+        )
+        share = jax.lax.while_loop(
+            lambda share: (
+                (error(carry.params + share * way) > (1 - share / 10) * jnp.linalg.norm(rest)) & (share > 0.01)
+            ),
+            lambda share: share / 2,
+            jnp.float32(1),
+        )
+        params = carry.params + share * way
+        return Exact(params, error(params) / jnp.linalg.norm(params), carry.steps + 1)
+
+    first = Exact(params, error(params) / jnp.linalg.norm(params), jnp.int32(0))
+    return jax.lax.while_loop(go_on, move, first)
+
+
+SCALES = (0.003, 0.1, 0.2, 0.3, 0.5, 0.7, 0.85, 1.0)
+
+
+def continued(quine: Quine, params: jax.Array, tolerance: float = 1e-6, scales: Sequence[float] = SCALES) -> Exact:
+    """An exact quine where homeostatic regeneration wanders: found for small addresses, followed to the true ones.
+
+    With small addresses all sums are small and an activation like SELU is a leaky ReLU, piecewise linear, for which
+    regeneration is at rest more often. From there the addresses grow, and Newton's method keeps to the fixed point even
+    where regeneration is no longer attracted. It fails where the branch folds back before the true addresses.
+
+    Args:
+        quine: the network.
+        params: f32[N] where to start; weights of one sign are best.
+        tolerance: relative error that is small enough.
+        scales: factors of the addresses, the last one 1.
+
+    Raises:
+        ValueError: unless the last of the scales is 1.
+    """
+    if not scales or scales[-1] != 1:
+        raise ValueError(f"scales must end with 1, got {tuple(scales)}")
+    small = quine.with_addresses(scales[0] * quine.addresses)
+    found = exact(small, params, tolerance, max_steps=120)
+    factors = jnp.array(scales)
+
+    def follow(found: Exact, i: jax.Array) -> tuple[Exact, None]:
+        # The norm of a quine goes with the addresses' size to the power of -1/2.
+        params = found.params * (factors[jnp.maximum(i - 1, 0)] / factors[i]) ** 0.5
+        there = newton(quine.with_addresses(factors[i] * quine.addresses), params, tolerance)
+        return there._replace(steps=found.steps + there.steps), None
+
+    return jax.lax.scan(follow, found, jnp.arange(len(scales)))[0]
