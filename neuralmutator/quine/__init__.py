@@ -1,5 +1,7 @@
 """Networks that output their own weights."""
 
+from neuralmutator.quine.auxiliary import Auxiliary, Images, auxiliary, paper_epoch, scale_free_epoch
+from neuralmutator.quine.fitness import fitness
 from neuralmutator.quine.measures import Replication, margin, quotient, replication
 from neuralmutator.quine.network import (
     Encoding,
@@ -25,20 +27,24 @@ from neuralmutator.quine.stability import (
     spectrum,
     zeroed,
 )
-from neuralmutator.quine.training import OPTIMIZERS, Learning, gradient, hill_climb, regeneration, start
+from neuralmutator.quine.training import OPTIMIZERS, Learning, gradient, hill_climb, learning, regeneration, start
 
 __all__ = [
     "OPTIMIZERS",
+    "Auxiliary",
     "Encoding",
     "Exact",
     "FixedPoint",
+    "Images",
     "Kind",
     "Learning",
     "Quine",
     "Replication",
+    "auxiliary",
     "continued",
     "distance_after",
     "exact",
+    "fitness",
     "fixed_point",
     "fourier_features",
     "from_network",
@@ -47,9 +53,11 @@ __all__ = [
     "homeostatic",
     "in_place",
     "leaky_relu",
+    "learning",
     "margin",
     "newton",
     "noisy",
+    "paper_epoch",
     "plain",
     "quotient",
     "radial_multiplier",
@@ -57,6 +65,7 @@ __all__ = [
     "raw_coordinate",
     "regeneration",
     "replication",
+    "scale_free_epoch",
     "shuffled",
     "soup",
     "spectrum",

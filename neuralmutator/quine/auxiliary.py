@@ -37,9 +37,8 @@ class Auxiliary:
 
     def embed(self, images: jax.Array) -> jax.Array:
         """Images f32[B, pixels] of 0 to 1 as inputs f32[B, D] without a coordinate."""
-        return jnp.pad(
-            images @ self.projection, ((0, 0), (self.quine.addresses.shape[1] - self.projection.shape[1], 0))
-        )
+        seen = images @ self.projection
+        return jnp.pad(seen, ((0, 0), (self.quine.addresses.shape[1] - seen.shape[1], 0)))
 
     def outputs(self, params: jax.Array, inputs: jax.Array) -> jax.Array:
         """Weight and logits f32[B, 1 + classes] for inputs f32[B, D]."""

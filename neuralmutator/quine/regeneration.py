@@ -81,7 +81,7 @@ class Exact(NamedTuple):
 
 
 def exact(
-    quine: Quine, params: jax.Array, tolerance: float = 1e-6, max_steps: int = 600, damping: float = 0.5
+    quine: Quine, params: jax.Array, tolerance: float = 3e-7, max_steps: int = 600, damping: float = 0.5
 ) -> Exact:
     """Regenerates homeostatically until the network replicates itself up to a relative error.
 

@@ -37,6 +37,16 @@ def start(params: jax.Array, optimizer: optax.GradientTransformation | None = No
     return Learning(params, () if optimizer is None else optimizer.init(params))
 
 
+def learning(step: Step) -> Step:
+    """A step whose state is the bare weights, such as `homeostatic`, as one whose state is a `Learning`."""
+
+    def lifted(key: jax.Array, state: Learning) -> tuple[Learning, Replication]:
+        params, info = step(key, state.params)
+        return Learning(params), info
+
+    return lifted
+
+
 def _after(quine: Quine, params: jax.Array) -> Replication:
     return replication(params, quine.predict(params))
 

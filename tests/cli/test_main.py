@@ -24,7 +24,10 @@ class BrokenPole(CartPole):
         return observation, state, reward * jnp.nan, done, info
 
 
-register("BrokenPole-v0", BrokenPole)
+@pytest.fixture(scope="module", autouse=True)
+def broken_pole():
+    """Not at import: other tests go over all environments that are registered when they are collected."""
+    register("BrokenPole-v0", BrokenPole)
 
 
 def complaint(capsys, *argv) -> str:
