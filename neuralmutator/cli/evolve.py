@@ -11,7 +11,7 @@ import tyro
 from neuralmutator.experiment import presets
 from neuralmutator.experiment.config import Config
 from neuralmutator.experiment.evolve import InterruptedRunError, evolve as run
-from neuralmutator.experiment.progress import Progress
+from neuralmutator.experiment.progress import evolution_progress
 from neuralmutator.experiment.run_folder import RunFolder
 from neuralmutator.plots.training import training_figure
 
@@ -63,7 +63,7 @@ def evolve(options: Evolve) -> int:
             options.config,
             output,
             resume=options.resume,
-            display=None if options.quiet else Progress,
+            display=None if options.quiet else evolution_progress,
             tensorboard=options.tensorboard,
             save_every=options.save_every,
             test_episodes=options.test_episodes,

@@ -1,0 +1,289 @@
+"""Runs of quines: from a configuration to a finished run folder."""
+
+import contextlib
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from neuralmutator import quine as quines
+from neuralmutator.core import Step
+from neuralmutator.experiment.images import load_images
+from neuralmutator.experiment.progress import Progress
+from neuralmutator.experiment.run_folder import RunError, RunFolder
+from neuralmutator.experiment.runner import chunk_size, compile_chunk, stream
+from neuralmutator.quine import OPTIMIZERS, Images, Kind, Learning, Quine
+
+Method = Literal["adamax", "sgd", "momentum", "adam", "adagrad", "rmsprop", "hill-climb", "regeneration", "homeostatic"]
+ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
+    "selu": jax.nn.selu,
+    "leaky-relu": quines.leaky_relu,
+    "gelu": jax.nn.gelu,
+    "relu": jax.nn.relu,
+    "tanh": jnp.tanh,
+}
+
+
+@dataclass(frozen=True)
+class QuineConfig:
+    """A training of a vanilla quine; the defaults are the paper's network."""
+
+    method: Method = "adamax"
+    """An optimiser; hill-climb; regeneration (the paper's, between optimisations); homeostatic (exact quines)."""
+    epochs: int = 100
+    """Epochs; regenerations where those are the method."""
+    hidden: tuple[int, ...] = (100, 100)
+    activation: Literal["selu", "leaky-relu", "gelu", "relu", "tanh"] = "selu"
+    """Homeostatic regeneration is surest with leaky-relu."""
+    encoding: Literal["random", "raw", "fourier"] = "random"
+    """How a coordinate is put to the network: random projection, the number itself, Fourier features."""
+    width: int = 100
+    """Numbers in an address (random, fourier)."""
+    std: float = 0.1
+    """Of the random projection; smaller makes the weights of exact quines larger."""
+    batch_size: int = 10
+    optimizer: Literal["adamax", "sgd", "momentum", "adam", "adagrad", "rmsprop"] = "adamax"
+    """Optimiser between two regenerations."""
+    optimization_epochs: int = 1
+    """Epochs between two regenerations, T; with 0 the zero quine."""
+    in_place: bool = False
+    """Regenerate one weight after the other."""
+    damping: float = 0.5
+    """Share of the way that a homeostatic regeneration goes."""
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class AuxiliaryConfig:
+    """A training of a quine that also classifies images."""
+
+    data: str = "digits"
+    """digits (bundled with scikit-learn), a folder of MNIST's IDX files, or an .npz with images and labels."""
+    recipe: Literal["paper", "scale-free"] = "scale-free"
+    """paper: squared error + 0.01 cross-entropy by Adamax; scale-free: unexplained shares from an exact quine."""
+    epochs: int = 30
+    task_only: bool = False
+    """Paper's recipe on the classification alone."""
+    first_weight: float = 1.0
+    """scale-free: weight of replication at first …"""
+    last_weight: float = 100.0
+    """… and at last; grows geometrically."""
+    temperature: float | None = None
+    """Of the softmax; the recipe's own if not given (paper: 0.01, scale-free: 0.1)."""
+    learning_rate: float = 2e-3
+    activation: Literal["selu", "leaky-relu", "gelu", "relu", "tanh"] | None = None
+    """The recipe's own if not given (paper: selu, scale-free: leaky-relu)."""
+    seed: int = 0
+
+
+def build_quine(config: QuineConfig) -> tuple[Quine, jax.Array]:
+    """The network and its first weights.
+
+    Raises:
+        ValueError: naming the field, its value and what is allowed.
+    """
+    encodings = {
+        "random": lambda: quines.random_projection(config.width, config.std),
+        "raw": quines.raw_coordinate,
+        "fourier": lambda: quines.fourier_features(config.width),
+    }
+    for name, value, allowed in (
+        ("method", config.method, get_args(Method)),
+        ("activation", config.activation, ACTIVATIONS),
+        ("encoding", config.encoding, encodings),
+        ("optimizer", config.optimizer, OPTIMIZERS),
+    ):
+        if value not in allowed:
+            raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
+    if not isinstance(config.width, int) or config.width < 1:
+        raise ValueError(f"width must be a whole number of at least 1, got {config.width!r}")
+    _check_run(config.epochs, config.seed)
+    key_quine, key_weights = jax.random.split(jax.random.key(config.seed))
+    quine = quines.vanilla(key_quine, config.hidden, ACTIVATIONS[config.activation], encodings[config.encoding]())
+    return quine, quine.init(key_weights)
+
+
+def build_method(config: QuineConfig, quine: Quine, params: jax.Array) -> tuple[Step, Learning]:
+    """The step of a configuration's method, and the state that it starts from."""
+    if config.method == "homeostatic":
+        return quines.learning(quines.homeostatic(quine, config.damping)), quines.start(params)
+    if config.method == "hill-climb":
+        return quines.hill_climb(quine), quines.start(params)
+    if config.method == "regeneration":
+        optimizer = OPTIMIZERS[config.optimizer]
+        step = quines.regeneration(
+            quine, optimizer, config.optimization_epochs, config.batch_size, in_place=config.in_place
+        )
+        return step, quines.start(params, optimizer)
+    optimizer = OPTIMIZERS[config.method]
+    return quines.gradient(quine, optimizer, config.batch_size), quines.start(params, optimizer)
+
+
+def _check_run(epochs: int, seed: int) -> None:
+    if not isinstance(epochs, int) or epochs < 1:
+        raise ValueError(f"epochs must be a whole number of at least 1, got {epochs!r}")
+    if not isinstance(seed, int) or not 0 <= seed < 2**32:
+        raise ValueError(f"seed must lie between 0 and 2^32 - 1, got {seed!r}")
+
+
+def describe(metrics: dict[str, Any]) -> str:
+    """What the live display says of a quine: never a loss without its share of unexplained variance."""
+    text = f"loss {metrics['loss']:.3g}  unexplained {metrics['unexplained']:.3g}  corr {metrics['correlation']:.3f}"
+    return text + (f"  accuracy {100 * metrics['accuracy']:.1f} %" if "accuracy" in metrics else "")
+
+
+def train(config: QuineConfig, output: str | Path, show: bool = False) -> dict[str, Any]:
+    """Trains a vanilla quine and leaves a run folder: configuration, metrics, weights, result.
+
+    Args:
+        config: what to run.
+        output: the run folder; must not exist yet.
+        show: whether a live display goes to the terminal.
+
+    Returns:
+        The result, as in `result.json`.
+
+    Raises:
+        ValueError: if the configuration is not valid.
+        RunError: if the folder cannot be used.
+    """
+    quine, params = build_quine(config)
+    step, state = build_method(config, quine, params)
+    first = _row(-1, quines.replication(params, quine.predict(params))._asdict())
+    folder = RunFolder.create(output, config)
+    state, seconds, stopped = _run(folder, step, state, config.epochs, config.seed, f"quine {config.method}", show)
+    params = state.params
+    last = quines.replication(params, quine.predict(params))
+    kinds = {n: _fixed_point(quine, params, n) for n in (0, 1, 10, 100)}
+    result = {
+        "method": config.method,
+        "num_params": quine.num_params,
+        "initial_loss": first["loss"],
+        **{name: float(value) for name, value in last._asdict().items()},
+        "weight_std": float(params.std()),
+        "fixed_point_after_regenerations": kinds,
+        "diverged_in_epoch": stopped,
+        "seconds": seconds,
+    }
+    folder.save_arrays("weights", params=params, predictions=quine.predict(params))
+    folder.save_result(result)
+    return result
+
+
+def auxiliary(config: AuxiliaryConfig, output: str | Path, show: bool = False) -> dict[str, Any]:
+    """Trains an auxiliary quine and leaves a run folder; arguments and errors as for `train`."""
+    _check_run(config.epochs, config.seed)
+    paper = config.recipe == "paper"
+    activation = config.activation or ("selu" if paper else "leaky-relu")
+    temperature = config.temperature if config.temperature is not None else 0.01 if paper else 0.1
+    for name, value in (
+        ("temperature", temperature),
+        ("learning_rate", config.learning_rate),
+        ("first_weight", config.first_weight),
+        ("last_weight", config.last_weight),
+    ):
+        if not 0 < value < float("inf"):
+            raise ValueError(f"{name} must be a finite number above 0, got {value!r}")
+    images = load_images(config.data, config.seed)
+    classes = int(max(images.train_labels.max(), images.test_labels.max())) + 1
+    key_network, key_weights = jax.random.split(jax.random.key(config.seed))
+    std, image_std = (0.1, 0.14) if paper else (0.03, 1.0)
+    network = quines.auxiliary(
+        key_network, images.train.shape[1], classes, (100, 100), ACTIVATIONS[activation], std, image_std
+    )
+    params = network.quine.init(key_weights)
+    folder = RunFolder.create(output, config)
+    if paper:
+        optimizer = OPTIMIZERS["adamax"]
+        step = quines.paper_epoch(network, images, optimizer, temperature=temperature, replicate=not config.task_only)
+    else:
+        found = jax.jit(quines.exact)(network.quine, params)
+        params = found.params
+        updates = 100
+        optimizer = optax.adam(optax.cosine_decay_schedule(config.learning_rate, config.epochs * updates))
+        step = _growing(config, network, images, optimizer, temperature, updates)
+    state = quines.start(params, optimizer)
+    if not paper:
+        state = (state, jnp.int32(0))
+    state, seconds, stopped = _run(folder, step, state, config.epochs, config.seed, "auxiliary quine", show)
+    params = (state if paper else state[0]).params
+    info = quines.replication(params, network.quine.predict(params))
+    result = {
+        "data": config.data,
+        "recipe": config.recipe + (", task only" if config.task_only else ""),
+        "num_params": network.num_params,
+        "accuracy": float(network.accuracy(params, images.test, images.test_labels)),
+        **{name: float(value) for name, value in info._asdict().items()},
+        "unexplained_by_part": {name: float(x) for name, x in network.unexplained(params).items()},
+        "diverged_in_epoch": stopped,
+        "seconds": seconds,
+    }
+    folder.save_arrays("weights", params=params, predictions=network.quine.predict(params))
+    folder.save_result(result)
+    return result
+
+
+def _growing(config: AuxiliaryConfig, network: Any, images: Images, optimizer: Any, temperature: float, n: int) -> Step:
+    """Scale-free epochs whose weight of replication grows; the state is a `Learning` and the number of the epoch."""
+    ratio = config.last_weight / config.first_weight
+
+    def step(key: jax.Array, state: tuple[Learning, jax.Array]) -> tuple[tuple[Learning, jax.Array], Any]:
+        learning, epoch = state
+        weight = config.first_weight * ratio ** (epoch / max(config.epochs - 1, 1))
+        batch = min(500, images.train.shape[0])
+        inner = quines.scale_free_epoch(network, images, optimizer, weight, temperature, batch, n)
+        learning, info = inner(key, learning)
+        return (learning, epoch + 1), info
+
+    return step
+
+
+def _run(
+    folder: RunFolder, step: Step, state: Any, epochs: int, seed: int, title: str, show: bool
+) -> tuple[Any, float, int | None]:
+    """Runs a step in chunks with its metrics on disk; stops where the loss is no longer finite."""
+    key, chunk = jax.random.key(seed), chunk_size(epochs)
+    program = compile_chunk(step, key, state, chunk)
+    began, stopped, moment = time.perf_counter(), None, 0
+    display: AbstractContextManager = Progress(title, epochs, describe) if show else contextlib.nullcontext()
+    with display as shown:
+        for done, state, info in stream(program, key, state, chunk, epochs):
+            rows = [_row(moment + i, row) for i, row in enumerate(_unstack(info, chunk))]
+            folder.append_metrics(rows)
+            moment = done
+            if shown:
+                shown.update(done, rows[-1])
+            stopped = next((row["generation"] for row in rows if not np.isfinite(row["loss"])), None)
+            if stopped is not None:
+                break
+    return state, time.perf_counter() - began, stopped
+
+
+def _unstack(info: Any, length: int) -> list[dict[str, Any]]:
+    replication = getattr(info, "replication", info)._asdict()
+    if hasattr(info, "accuracy"):
+        replication |= {"objective": info.loss, "accuracy": info.accuracy}
+    columns = {name: np.asarray(values) for name, values in replication.items()}
+    return [{name: column[i] for name, column in columns.items()} for i in range(length)]
+
+
+def _row(moment: int, metrics: dict[str, Any]) -> dict[str, Any]:
+    return {"generation": moment} | {name: float(value) for name, value in metrics.items()}
+
+
+def _fixed_point(quine: Quine, params: jax.Array, applications: int) -> str:
+    classify = jax.jit(partial(quines.fixed_point, applications=applications))
+    found = classify(quine, params)
+    name = Kind(int(found.kind)).name.lower()
+    return f"cycle of {int(found.period)}" if name == "cycle" else name
+
+
+__all__ = ["ACTIVATIONS", "AuxiliaryConfig", "QuineConfig", "RunError", "auxiliary", "build_quine", "train"]
