@@ -11,10 +11,17 @@ import tyro
 from neuralmutator.cli.evaluate import Evaluate, evaluate
 from neuralmutator.cli.evolve import Evolve, evolve, preset
 from neuralmutator.cli.plot import Plot, plot
+from neuralmutator.cli.quine import Quine, quine
 from neuralmutator.cli.replay import Replay, replay
 from neuralmutator.experiment.run_folder import RunError
 
-COMMANDS: dict[type, Callable[[Any], int]] = {Evolve: evolve, Evaluate: evaluate, Replay: replay, Plot: plot}
+COMMANDS: dict[type, Callable[[Any], int]] = {
+    Evolve: evolve,
+    Evaluate: evaluate,
+    Replay: replay,
+    Plot: plot,
+    Quine: quine,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -42,6 +49,7 @@ def _parse(argv: list[str]) -> Any:
         | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
         | Annotated[Replay, tyro.conf.subcommand("replay")]
         | Annotated[Plot, tyro.conf.subcommand("plot")]
+        | Annotated[Quine, tyro.conf.subcommand("quine")]
     )
     boxed = io.StringIO()
     try:

@@ -56,9 +56,8 @@ def _check(source: str, images: np.ndarray, labels: np.ndarray) -> tuple[np.ndar
     if not np.isfinite(images).all() or images.min() < 0 or images.max() <= 0:
         raise ValueError(f"images in {source} must be finite numbers of at least 0, and not all 0")
     if not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0 or labels.max() > 999:
-        raise ValueError(
-            f"labels in {source} must be whole numbers from 0 to 999, got {labels.min()} to {labels.max()}"
-        )
+        found = f"{labels.min()} to {labels.max()}"
+        raise ValueError(f"labels in {source} must be whole numbers from 0 to 999, got {found}")
     return (images / images.max()).reshape(len(images), -1).astype(np.float32), labels.astype(np.int32)
 
 

@@ -18,7 +18,7 @@ from neuralmutator import quine as quines
 from neuralmutator.core import Step
 from neuralmutator.experiment.images import load_images
 from neuralmutator.experiment.progress import Progress
-from neuralmutator.experiment.run_folder import RunError, RunFolder
+from neuralmutator.experiment.run_folder import RunFolder
 from neuralmutator.experiment.runner import chunk_size, compile_chunk, stream
 from neuralmutator.quine import OPTIMIZERS, Images, Kind, Learning, Quine
 
@@ -210,9 +210,8 @@ def auxiliary(config: AuxiliaryConfig, output: str | Path, show: bool = False) -
         updates = 100
         optimizer = optax.adam(optax.cosine_decay_schedule(config.learning_rate, config.epochs * updates))
         step = _growing(config, network, images, optimizer, temperature, updates)
-    state = quines.start(params, optimizer)
-    if not paper:
-        state = (state, jnp.int32(0))
+    learning = quines.start(params, optimizer)
+    state: Any = learning if paper else (learning, jnp.int32(0))
     state, seconds, stopped = _run(folder, step, state, config.epochs, config.seed, "auxiliary quine", show)
     params = (state if paper else state[0]).params
     info = quines.replication(params, network.quine.predict(params))
@@ -251,11 +250,12 @@ def _run(
 ) -> tuple[Any, float, int | None]:
     """Runs a step in chunks with its metrics on disk; stops where the loss is no longer finite."""
     key, chunk = jax.random.key(seed), chunk_size(epochs)
-    program = compile_chunk(step, key, state, chunk)
+    program, last = compile_chunk(step, key, state, chunk), state
     began, stopped, moment = time.perf_counter(), None, 0
     display: AbstractContextManager = Progress(title, epochs, describe) if show else contextlib.nullcontext()
     with display as shown:
-        for done, state, info in stream(program, key, state, chunk, epochs):
+        for done, newest, info in stream(program, key, state, chunk, epochs):
+            last = newest
             rows = [_row(moment + i, row) for i, row in enumerate(_unstack(info, chunk))]
             folder.append_metrics(rows)
             moment = done
@@ -264,7 +264,7 @@ def _run(
             stopped = next((row["generation"] for row in rows if not np.isfinite(row["loss"])), None)
             if stopped is not None:
                 break
-    return state, time.perf_counter() - began, stopped
+    return last, time.perf_counter() - began, stopped
 
 
 def _unstack(info: Any, length: int) -> list[dict[str, Any]]:
@@ -284,6 +284,3 @@ def _fixed_point(quine: Quine, params: jax.Array, applications: int) -> str:
     found = classify(quine, params)
     name = Kind(int(found.kind)).name.lower()
     return f"cycle of {int(found.period)}" if name == "cycle" else name
-
-
-__all__ = ["ACTIVATIONS", "AuxiliaryConfig", "QuineConfig", "RunError", "auxiliary", "build_quine", "train"]

@@ -1,5 +1,6 @@
 """A run is a folder: configuration, metrics as JSON lines, checkpoints, champion, result, pictures."""
 
+import dataclasses
 import json
 import math
 import os
@@ -11,7 +12,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from neuralmutator.core import PyTree
-from neuralmutator.experiment.config import Config, from_dict, to_dict
+from neuralmutator.experiment.config import Config, from_dict
 from neuralmutator.genome import Genome
 
 
@@ -34,8 +35,8 @@ class RunFolder:
         self._manager: ocp.CheckpointManager | None = None
 
     @classmethod
-    def create(cls, path: str | Path, config: Config, keep: int = 3) -> "RunFolder":
-        """Makes a new run folder.
+    def create(cls, path: str | Path, config: Any, keep: int = 3) -> "RunFolder":
+        """Makes a new run folder with the configuration, a dataclass.
 
         Raises:
             RunError: if it exists and is not empty, or cannot be made.
@@ -50,9 +51,9 @@ class RunFolder:
             raise RunError(f"cannot write the run folder {path}: {error.strerror}") from error
         return folder
 
-    def save_config(self, config: Config) -> None:
+    def save_config(self, config: Any) -> None:
         """Writes `config.json`."""
-        _write(self.path / "config.json", json.dumps(to_dict(config), indent=2) + "\n")
+        _write(self.path / "config.json", json.dumps(dataclasses.asdict(config), indent=2) + "\n")
 
     @property
     def config(self) -> Config:
@@ -162,10 +163,14 @@ class RunFolder:
 
     def save_champion(self, genome: Genome) -> None:
         """Writes a genome as `champion.npz`, one array per field."""
-        temporary = self.path / "champion.tmp.npz"
-        arrays: dict[str, Any] = {name: np.asarray(value) for name, value in genome._asdict().items()}
-        np.savez(temporary, **arrays)
-        os.replace(temporary, self.path / "champion.npz")
+        self.save_arrays("champion", **genome._asdict())
+
+    def save_arrays(self, name: str, **arrays: Any) -> None:
+        """Writes arrays as `name.npz`."""
+        temporary = self.path / f"{name}.tmp.npz"
+        numbers: dict[str, Any] = {key: np.asarray(value) for key, value in arrays.items()}
+        np.savez(temporary, **numbers)
+        os.replace(temporary, self.path / f"{name}.npz")
 
     def load_champion(self) -> Genome:
         """The champion.

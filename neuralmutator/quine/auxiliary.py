@@ -199,7 +199,7 @@ def scale_free_epoch(
     auxiliary: Auxiliary,
     images: Images,
     optimizer: optax.GradientTransformation,
-    weight: float = 10.0,
+    weight: float | jax.Array = 10.0,
     temperature: float = 0.1,
     batch_size: int = 500,
     updates: int = 20,

@@ -1,0 +1,128 @@
+"""Pictures of quines: weights beside what the network says of them, losses, repair, trade-offs."""
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import SymLogNorm
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+from neuralmutator.plots.training import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, RED
+
+COLOURS = (BLUE, ORANGE, GREEN, RED, PURPLE, GREY)
+Curves = Mapping[str, Mapping[str, np.ndarray]]  # label -> metric -> values [seeds, epochs] or [epochs]
+
+
+def weights_figure(params: np.ndarray, predictions: np.ndarray, sizes: Sequence[int], title: str) -> Figure:
+    """Weight matrices beside the network's predictions of them, on one logarithmic scale of colours.
+
+    The paper's figures 2 and 7.
+
+    Args:
+        params: f32[N].
+        predictions: f32[N].
+        sizes: inputs, hidden layers …, outputs of a perceptron without biases; matrices of one column are left out.
+        title: heading.
+    """
+    shapes = list(pairwise(sizes))
+    ends = np.cumsum([a * b for a, b in shapes])
+    if params.shape != predictions.shape or ends[-1] != params.size:
+        raise ValueError(f"sizes {tuple(sizes)} hold {ends[-1]} weights, got {params.shape} and {predictions.shape}")
+    shown = [i for i, (_, columns) in enumerate(shapes) if columns > 1] or [0]
+    largest = max(float(np.abs(params).max()), float(np.abs(predictions).max()), 1e-30)
+    norm = SymLogNorm(linthresh=largest / 1000, vmin=-largest, vmax=largest)
+    figure = _figure((3.4 * len(shown) + 1.2, 6.4))
+    figure.suptitle(title, x=0.01, ha="left", fontsize=12, color=INK)
+    grid = figure.subplots(2, len(shown), squeeze=False)
+    for row, (values, name) in enumerate(((params, "weights"), (predictions, "predictions"))):
+        parts = np.split(values, ends[:-1])
+        for column, i in enumerate(shown):
+            axes = grid[row, column]
+            image = axes.imshow(parts[i].reshape(shapes[i]), cmap="RdBu_r", norm=norm, interpolation="nearest")
+            axes.set_title(f"layer {i + 1}: {name}", loc="left", fontsize=10, color=INK)
+            axes.set(xticks=[], yticks=[])
+    figure.colorbar(image, ax=grid, shrink=0.7, label="weight (symmetric logarithm)")
+    return figure
+
+
+def training_figure(curves: Curves, title: str, unit: str = "epoch", note: str = "") -> Figure:
+    """The self-replicating loss, and beside it the share of the weights' size that predictions miss.
+
+    Args:
+        curves: of every method "loss" and "unexplained", [epochs] or [seeds, epochs]; the line is the median, the band
+            reaches from the best to the worst seed.
+        title: heading.
+        unit: of the horizontal axis.
+        note: a word on what is not shown.
+    """
+    figure = _figure((9.2, 3.8))
+    figure.suptitle(title, x=0.01, ha="left", fontsize=12, color=INK)
+    panels = (("loss", "self-replicating loss"), ("unexplained", "unexplained share of the weights"))
+    for axes, (metric, label) in zip(figure.subplots(1, 2), panels, strict=True):
+        for colour, (name, values) in zip(COLOURS, curves.items(), strict=False):
+            data = np.atleast_2d(np.asarray(values[metric], np.float64))
+            data = np.where(np.isfinite(data) & (data > 0), data, np.nan)
+            moments = np.arange(data.shape[1])
+            axes.plot(moments, np.nanmedian(data, axis=0), color=colour, lw=1.5, label=name)
+            if len(data) > 1:
+                axes.fill_between(
+                    moments, np.nanmin(data, axis=0), np.nanmax(data, axis=0), color=colour, alpha=0.15, lw=0
+                )
+        axes.set(yscale="log", xlabel=unit, ylabel=label)
+        _dress(axes)
+        if metric == "unexplained":
+            axes.axhline(1, color=INK, lw=0.8, ls=":")
+            axes.annotate(
+                "says nothing", (1, 1), (0, 3), ("axes fraction", "data"), "offset points", ha="right", fontsize=8
+            )
+    axes.legend(fontsize=8, frameon=False, loc="best")
+    if note:
+        figure.text(0.99, 0.01, note, ha="right", fontsize=8, color=GREY)
+    return figure
+
+
+def trade_off_figure(points: Mapping[str, np.ndarray], baseline: float, title: str) -> Figure:
+    """Accuracy against what replication leaves unexplained; the corner at the upper left is a quine that classifies.
+
+    Args:
+        points: by name, rows of (unexplained share, accuracy).
+        baseline: accuracy of the task alone.
+        title: heading.
+    """
+    figure = _figure((5.6, 4.0))
+    axes = figure.subplots()
+    axes.set_title(title, loc="left", fontsize=11, color=INK)
+    for colour, (name, rows) in zip(COLOURS, points.items(), strict=False):
+        rows = np.atleast_2d(rows)
+        axes.plot(rows[:, 0], 100 * rows[:, 1], "o", ms=5, color=colour, label=name, alpha=0.85)
+    axes.axhline(100 * baseline, color=INK, lw=0.8, ls=":")
+    axes.annotate(
+        "the task alone",
+        (1, 100 * baseline),
+        (0, 3),
+        ("axes fraction", "data"),
+        "offset points",
+        ha="right",
+        fontsize=8,
+    )
+    axes.set(xscale="log", xlabel="unexplained share of the weights", ylabel="accuracy, %")
+    _dress(axes)
+    axes.legend(fontsize=8, frameon=False, loc="lower right")
+    return figure
+
+
+def _figure(size: tuple[float, float]) -> Figure:
+    figure = Figure(size, dpi=150)
+    FigureCanvasAgg(figure)
+    figure.set_layout_engine(ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08))
+    return figure
+
+
+def _dress(axes: Axes) -> None:
+    axes.grid(color="#e6e8eb", lw=0.7)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(labelsize=8)
