@@ -71,13 +71,13 @@ class AuxiliaryConfig:
     """paper: squared error + 0.01 cross-entropy by Adamax; scale-free: unexplained shares from an exact quine."""
     epochs: int = 30
     task_only: bool = False
-    """Paper's recipe on the classification alone."""
+    """Classify, and do not replicate: what replication is compared with."""
     first_weight: float = 1.0
     """scale-free: weight of replication at first …"""
-    last_weight: float = 100.0
+    last_weight: float = 30.0
     """… and at last; grows geometrically."""
     temperature: float | None = None
-    """Of the softmax; the recipe's own if not given (paper: 0.01, scale-free: 0.1)."""
+    """Of the softmax; the recipe's own if not given (paper: 0.01, scale-free: 0.05)."""
     learning_rate: float = 2e-3
     activation: Literal["selu", "leaky-relu", "gelu", "relu", "tanh"] | None = None
     """The recipe's own if not given (paper: selu, scale-free: leaky-relu)."""
@@ -183,7 +183,7 @@ def auxiliary(config: AuxiliaryConfig, output: str | Path, show: bool = False) -
     _check_run(config.epochs, config.seed)
     paper = config.recipe == "paper"
     activation = config.activation or ("selu" if paper else "leaky-relu")
-    temperature = config.temperature if config.temperature is not None else 0.01 if paper else 0.1
+    temperature = config.temperature if config.temperature is not None else 0.01 if paper else 0.05
     for name, value in (
         ("temperature", temperature),
         ("learning_rate", config.learning_rate),
@@ -236,7 +236,7 @@ def _growing(config: AuxiliaryConfig, network: Any, images: Images, optimizer: A
 
     def step(key: jax.Array, state: tuple[Learning, jax.Array]) -> tuple[tuple[Learning, jax.Array], Any]:
         learning, epoch = state
-        weight = config.first_weight * ratio ** (epoch / max(config.epochs - 1, 1))
+        weight = (not config.task_only) * config.first_weight * ratio ** (epoch / max(config.epochs - 1, 1))
         batch = min(500, images.train.shape[0])
         inner = quines.scale_free_epoch(network, images, optimizer, weight, temperature, batch, n)
         learning, info = inner(key, learning)

@@ -33,7 +33,7 @@ def weights_figure(params: np.ndarray, predictions: np.ndarray, sizes: Sequence[
         raise ValueError(f"sizes {tuple(sizes)} hold {ends[-1]} weights, got {params.shape} and {predictions.shape}")
     shown = [i for i, (_, columns) in enumerate(shapes) if columns > 1] or [0]
     largest = max(float(np.abs(params).max()), float(np.abs(predictions).max()), 1e-30)
-    norm = SymLogNorm(linthresh=largest / 1000, vmin=-largest, vmax=largest)
+    norm = SymLogNorm(linthresh=largest / 100, vmin=-largest, vmax=largest)
     figure = _figure((3.4 * len(shown) + 1.2, 6.4))
     figure.suptitle(title, x=0.01, ha="left", fontsize=12, color=INK)
     grid = figure.subplots(2, len(shown), squeeze=False)
