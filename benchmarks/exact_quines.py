@@ -1,4 +1,4 @@
-"""Where does homeostatic regeneration find exact quines, and do they repair themselves?
+"""Asks where homeostatic regeneration finds exact quines, and whether they repair themselves.
 
 For every activation and size of the addresses: of how many projections the network becomes exact (relative error at
 most 1e-6), in how many steps, and with what weights; where it does not, by continuation. Then the stability of ten
@@ -164,9 +164,8 @@ def main(options: Options) -> None:
     for name, distances in numbers["distance_after_repair"].items():
         healed = sum(x <= 1e-5 for x in distances)
         print(f"{name}: {healed} of {len(distances)} repaired, worst distance {max(distances):.1e}")
-    print(
-        f"50 % zeroed, ten plain regenerations: distance {min(numbers['distance_after_plain_regeneration']):.3g} at best"
-    )
+    nearest = min(numbers["distance_after_plain_regeneration"])
+    print(f"50 % zeroed, ten plain regenerations: distance {nearest:.3g} at best")
     print(json.dumps({"cases": rows, "stability": numbers}))
 
 

@@ -102,19 +102,26 @@ def _train(quine: quines.Quine, params: jax.Array, key: jax.Array, config: Quine
 
 
 def _table(curves: dict[str, dict[str, np.ndarray]]) -> str:
-    rows = [
-        "| method | paper | best loss: median [min, max] | last loss | unexplained | correlation | margin | quotient |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+    columns = ["method", "paper", "best loss: median [min, max]", "last loss"]
+    columns += ["unexplained", "correlation", "margin", "quotient", "ends"]
+    rows = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     starts = curves["adamax"]["loss"][:, 0]
-    rows.append(f"| initial loss | {PAPER['initial loss']} | {_spread(starts)} | | | | | |")
+    rows.append(f"| initial loss | {PAPER['initial loss']} | {_spread(starts)} | | | | | | |")
     for name, curve in curves.items():
         # Of a network that has died the loss says nothing: its best is sought while it was alive.
-        loss = np.where(curve["norm"] > ALIVE, curve["loss"], np.inf)[:, 1:]
+        alive = (curve["norm"] > ALIVE) & np.isfinite(curve["loss"])
+        loss = np.where(alive, curve["loss"], np.inf)[:, 1:]
         best = 1 + np.argmin(loss, axis=1)
         at = {key: values[np.arange(len(best)), best] for key, values in curve.items()}
-        cells = [_spread(at["loss"]), f"{np.median(curve['loss'][:, -1]):.3g}"]
+        last = curve["loss"][alive[:, -1], -1]
+        cells = [
+            _spread(at["loss"]) if np.isfinite(loss).any() else "-",
+            f"{np.median(last):.3g}" if last.size else "-",
+        ]
         cells += [f"{np.median(at[key]):.3g}" for key in ("unexplained", "correlation", "margin", "quotient")]
+        norm = curve["norm"][:, -1]
+        ends = {"alive": alive[:, -1], "zero": norm <= ALIVE, "divergent": ~np.isfinite(norm)}
+        cells.append(", ".join(f"{count.sum()} {end}" for end, count in ends.items() if count.any()))
         rows.append(f"| {name} | {PAPER.get(name, '')} | " + " | ".join(cells) + " |")
     return "\n".join(rows)
 

@@ -162,7 +162,7 @@ def train(config: QuineConfig, output: str | Path, show: bool = False) -> dict[s
     state, seconds, stopped = _run(folder, step, state, config.epochs, config.seed, f"quine {config.method}", show)
     params = state.params
     last = quines.replication(params, quine.predict(params))
-    kinds = {n: _fixed_point(quine, params, n) for n in (0, 1, 10, 100)}
+    kinds = {str(n): _fixed_point(quine, params, n) for n in (0, 1, 10, 100)}
     result = {
         "method": config.method,
         "num_params": quine.num_params,

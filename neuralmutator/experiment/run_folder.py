@@ -188,8 +188,9 @@ class RunFolder:
             raise RunError(f"cannot read {place}: {error}") from error
 
     def save_result(self, result: dict[str, Any]) -> None:
-        """Writes `result.json`."""
-        _write(self.path / "result.json", json.dumps(result, indent=2) + "\n")
+        """Writes `result.json`; numbers that are not finite become null."""
+        numbers = {name: _finite(value) if isinstance(value, float) else value for name, value in result.items()}
+        _write(self.path / "result.json", json.dumps(numbers, indent=2) + "\n")
 
 
 def _leaves(state: PyTree) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Pictures of quines: weights beside what the network says of them, losses, repair, trade-offs."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
@@ -66,11 +67,12 @@ def training_figure(curves: Curves, title: str, unit: str = "epoch", note: str =
             data = np.atleast_2d(np.asarray(values[metric], np.float64))
             data = np.where(np.isfinite(data) & (data > 0), data, np.nan)
             moments = np.arange(data.shape[1])
-            axes.plot(moments, np.nanmedian(data, axis=0), color=colour, lw=1.5, label=name)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", RuntimeWarning)  # an epoch in which no seed is alive has no median
+                low, median, high = (f(data, axis=0) for f in (np.nanmin, np.nanmedian, np.nanmax))
+            axes.plot(moments, median, color=colour, lw=1.5, label=name)
             if len(data) > 1:
-                axes.fill_between(
-                    moments, np.nanmin(data, axis=0), np.nanmax(data, axis=0), color=colour, alpha=0.15, lw=0
-                )
+                axes.fill_between(moments, low, high, color=colour, alpha=0.15, lw=0)
         axes.set(yscale="log", xlabel=unit, ylabel=label)
         _dress(axes)
         if metric == "unexplained":

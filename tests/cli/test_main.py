@@ -216,6 +216,19 @@ def test_a_film_of_no_known_kind_is_refused_before_it_is_played(copy, capsys):
     assert ".mp4 or .gif" in complaint(capsys, "replay", copy, "--output", copy / "film.avi")
 
 
+def test_a_quine_is_trained_from_the_command_line(tmp_path, capsys):
+    small = ["--hidden", "30", "30", "--width", "30", "--std", "0.03", "--activation", "leaky-relu", "--epochs", "60"]
+    run = tmp_path / "run"
+    assert main(["quine", "train", "--method", "homeostatic", "--quiet", "--output", str(run), *small]) == 0
+    printed = capsys.readouterr().out
+    assert "1,830 weights" in printed and "0: exact" in printed
+    names = {"config.json", "metrics.jsonl", "result.json", "weights.npz", "training.png", "weights.png"}
+    assert {path.name for path in run.iterdir()} == names
+    assert "exists" in complaint(capsys, "quine", "train", "--output", run)
+    assert "method" in complaint(capsys, "quine", "train", "--method", "magic")
+    assert "'digits'" in complaint(capsys, "quine", "auxiliary", "--data", tmp_path / "nowhere")
+
+
 def test_a_fitness_that_is_never_finite(tmp_path, capsys):
     argv = ("evolve", "BrokenPole-v0", "--output", tmp_path / "run", *FAST)
     assert "no member of generation 0 has a finite fitness" in complaint(capsys, *argv)
