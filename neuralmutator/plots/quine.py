@@ -49,15 +49,14 @@ def weights_figure(params: np.ndarray, predictions: np.ndarray, sizes: Sequence[
     return figure
 
 
-def training_figure(curves: Curves, title: str, unit: str = "epoch", note: str = "") -> Figure:
+def training_figure(curves: Curves, title: str, unit: str = "epoch") -> Figure:
     """The self-replicating loss, and beside it the share of the weights' size that predictions miss.
 
     Args:
-        curves: of every method "loss" and "unexplained", [epochs] or [seeds, epochs]; the line is the median, the band
-            reaches from the best to the worst seed.
+        curves: of every method "loss" and "unexplained", [epochs] or [seeds, epochs]; a thick line for the
+            median, thin ones for the seeds.
         title: heading.
         unit: of the horizontal axis.
-        note: a word on what is not shown.
     """
     figure = _figure((9.2, 3.8))
     figure.suptitle(title, x=0.01, ha="left", fontsize=12, color=INK)
@@ -69,11 +68,16 @@ def training_figure(curves: Curves, title: str, unit: str = "epoch", note: str =
             moments = np.arange(data.shape[1])
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", RuntimeWarning)  # an epoch in which no seed is alive has no median
-                low, median, high = (f(data, axis=0) for f in (np.nanmin, np.nanmedian, np.nanmax))
-            axes.plot(moments, median, color=colour, lw=1.5, label=name)
-            if len(data) > 1:
-                axes.fill_between(moments, low, high, color=colour, alpha=0.15, lw=0)
-        axes.set(yscale="log", xlabel=unit, ylabel=label)
+                median = np.nanmedian(data, axis=0)
+            axes.plot(moments, median, color=colour, lw=1.6, label=name)
+            for seed in data if len(data) > 1 else ():
+                axes.plot(moments, seed, color=colour, lw=0.6, alpha=0.5)
+        drawn = np.concatenate([line.get_ydata() for line in axes.lines])
+        first, low, high = axes.lines[0].get_ydata()[0], np.nanmin(drawn), np.nanmax(drawn)
+        if high > 5 * low:
+            axes.set_yscale("log")
+            axes.set_ylim(top=min(2 * high, 1e4 * first))  # what explodes is not followed to the end
+        axes.set(xlabel=unit, ylabel=label)
         _dress(axes)
         if metric == "unexplained":
             axes.axhline(1, color=INK, lw=0.8, ls=":")
@@ -81,8 +85,6 @@ def training_figure(curves: Curves, title: str, unit: str = "epoch", note: str =
                 "says nothing", (1, 1), (0, 3), ("axes fraction", "data"), "offset points", ha="right", fontsize=8
             )
     axes.legend(fontsize=8, frameon=False, loc="best")
-    if note:
-        figure.text(0.99, 0.01, note, ha="right", fontsize=8, color=GREY)
     return figure
 
 

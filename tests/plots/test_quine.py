@@ -18,13 +18,14 @@ def test_weights_stand_beside_their_predictions_on_one_scale():
         weights_figure(params[:50], predictions[:50], (6, 5, 4, 1), "title")
 
 
-def test_training_draws_median_and_range_and_survives_what_died():
+def test_training_draws_median_and_seeds_and_survives_what_died():
     loss = np.array([[9.0, 3.0, 1.0], [8.0, 4.0, np.nan], [7.0, 5.0, 0.0]])
     figure = training_figure({"a": {"loss": loss, "unexplained": loss / 9}}, "title")
     left, right = figure.axes
     np.testing.assert_allclose(left.lines[0].get_ydata(), [8.0, 4.0, 1.0])
     np.testing.assert_allclose(right.lines[0].get_ydata()[:2], [8 / 9, 4 / 9])
-    assert left.get_yscale() == "log" and len(left.collections) == 1
+    np.testing.assert_allclose(left.lines[2].get_ydata(), loss[1])
+    assert left.get_yscale() == "log" and len(left.lines) == 4
 
 
 def test_the_trade_off_shows_every_run_and_the_task_alone():
