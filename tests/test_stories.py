@@ -28,10 +28,20 @@ def test_notebooks_run(path, capsys):
     assert capsys.readouterr().out.strip()
 
 
+def snippet_of(section):
+    """The first Python of a section of the README."""
+    return (ROOT / "README.md").read_text().split(section)[1].split("```python\n")[1].split("```")[0]
+
+
+def test_the_readmes_quine_is_exact():
+    namespace: dict = {}
+    exec(snippet_of("## Quines"), namespace)
+    assert namespace["q"].loss(namespace["found"].params) < 1e-11
+
+
 def test_the_readme_runs():
     """The snippet under 'As a library' is the library's, at a smaller size."""
-    text = (ROOT / "README.md").read_text()
-    snippet = text.split("## As a library")[1].split("```python\n")[1].split("```")[0]
+    snippet = snippet_of("## As a library")
     assert "generations=50" in snippet and "population_size=80" in snippet
     namespace: dict = {}
     exec(
