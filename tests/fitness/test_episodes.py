@@ -94,7 +94,7 @@ def test_returns_equal_a_python_loop(case):
 def test_memory_matters():
     """The recurrent policy with its state never carried would play otherwise."""
     name, policy, scale, limit = CASES["memory"]
-    module = networks.Recurrent(4, 2, 3)
+    module = networks.Recurrent(2, 3)
     forgetful = networks.from_flax(module, jnp.zeros(4), jnp.zeros(3))
     forgetful = forgetful._replace(
         apply=lambda params, inputs: (jnp.zeros(3), policy.apply(params, (jnp.zeros(3), inputs[1]))[1])
