@@ -12,7 +12,7 @@ from neuralmutator.experiment import presets
 from neuralmutator.experiment.config import Config
 from neuralmutator.experiment.evolve import InterruptedRunError, evolve as run
 from neuralmutator.experiment.progress import evolution_progress
-from neuralmutator.experiment.run_folder import RunFolder
+from neuralmutator.experiment.run_folder import RunFolder, free_folder
 from neuralmutator.plots.training import training_figure
 
 PRESETS = {"default": presets.default, "seed": presets.seed}
@@ -57,7 +57,7 @@ def evolve(options: Evolve) -> int:
         raise ValueError(f"test-episodes must be at least 1, got {options.test_episodes}")
     if options.resume and options.output is None:
         raise ValueError("--resume needs --output, the folder of the run to go on with")
-    output = options.output or _free_folder(options.config.env)
+    output = options.output or free_folder(options.config.env)
     try:
         result = run(
             options.config,
@@ -81,10 +81,3 @@ def evolve(options: Evolve) -> int:
         f"{result['champion_mean']:.1f} ± {result['champion_std']:.1f} (mean ± std)"
     )
     return 0
-
-
-def _free_folder(env: str) -> Path:
-    number = 1
-    while (folder := Path("runs") / f"{env.replace('/', '_')}-{number}").exists():
-        number += 1
-    return folder

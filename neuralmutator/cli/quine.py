@@ -10,7 +10,7 @@ import tyro
 from neuralmutator.experiment import quine as runs
 from neuralmutator.experiment.paper import compare
 from neuralmutator.experiment.quine import AuxiliaryConfig, QuineConfig
-from neuralmutator.experiment.run_folder import RunFolder
+from neuralmutator.experiment.run_folder import RunFolder, free_folder
 from neuralmutator.plots.quine import training_figure, weights_figure
 
 
@@ -64,7 +64,7 @@ def quine(options: Quine) -> int:
 
 def _train(options: Train) -> int:
     config = options.config
-    output = options.output or _free_folder(f"quine-{config.method}")
+    output = options.output or free_folder(f"quine-{config.method}")
     result = runs.train(config, output, show=not options.quiet)
     folder = RunFolder(output)
     unit = "regeneration" if config.method in ("regeneration", "homeostatic") else "epoch"
@@ -90,24 +90,21 @@ def _train(options: Train) -> int:
 def _paper(options: Train) -> int:
     if options.seeds < 1:
         raise ValueError(f"seeds must be at least 1, got {options.seeds}")
-    output = options.output or _free_folder("quine-paper")
+    if options.config != QuineConfig(seed=options.config.seed):
+        raise ValueError(
+            "--paper runs the paper's own networks and methods: of the other options it takes --seed alone"
+        )
+    output = options.output or free_folder("quine-paper")
     print(compare(output, options.seeds, options.config.seed, show=not options.quiet))
     print(output)
     return 0
 
 
 def _auxiliary(options: Auxiliary) -> int:
-    output = options.output or _free_folder("auxiliary")
+    output = options.output or free_folder("auxiliary")
     result = runs.auxiliary(options.config, output, show=not options.quiet)
     training_figure({result["recipe"]: RunFolder(output).metrics()}, "Auxiliary quine").savefig(output / "training.png")
     print(f"{output}: {result['num_params']:,} weights, {result['seconds']:.1f} s, {result['recipe']}")
     parts = ", ".join(f"{name} {share:.3g}" for name, share in result["unexplained_by_part"].items())
     print(f"Accuracy {100 * result['accuracy']:.2f} %; unexplained {result['unexplained']:.3g} ({parts})")
     return 0
-
-
-def _free_folder(name: str) -> Path:
-    number = 1
-    while (folder := Path("runs") / f"{name}-{number}").exists():
-        number += 1
-    return folder

@@ -157,7 +157,7 @@ def train(config: QuineConfig, output: str | Path, show: bool = False) -> dict[s
     """
     quine, params = build_quine(config)
     step, state = build_method(config, quine, params)
-    first = _row(-1, quines.replication(params, quine.predict(params))._asdict())
+    initial_loss = float(quine.loss(params))
     folder = RunFolder.create(output, config)
     state, seconds, stopped = _run(folder, step, state, config.epochs, config.seed, f"quine {config.method}", show)
     params = state.params
@@ -166,7 +166,7 @@ def train(config: QuineConfig, output: str | Path, show: bool = False) -> dict[s
     result = {
         "method": config.method,
         "num_params": quine.num_params,
-        "initial_loss": first["loss"],
+        "initial_loss": initial_loss,
         **{name: float(value) for name, value in last._asdict().items()},
         "weight_std": float(params.std()),
         "fixed_point_after_regenerations": kinds,
@@ -261,7 +261,7 @@ def _run(
             moment = done
             if shown:
                 shown.update(done, rows[-1])
-            stopped = next((row["generation"] for row in rows if not np.isfinite(row["loss"])), None)
+            stopped = next((row["epoch"] for row in rows if not np.isfinite(row["loss"])), None)
             if stopped is not None:
                 break
     return last, time.perf_counter() - began, stopped
@@ -276,7 +276,7 @@ def _unstack(info: Any, length: int) -> list[dict[str, Any]]:
 
 
 def _row(moment: int, metrics: dict[str, Any]) -> dict[str, Any]:
-    return {"generation": moment} | {name: float(value) for name, value in metrics.items()}
+    return {"epoch": moment} | {name: float(value) for name, value in metrics.items()}
 
 
 def _fixed_point(quine: Quine, params: jax.Array, applications: int) -> str:

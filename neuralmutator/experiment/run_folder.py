@@ -193,6 +193,14 @@ class RunFolder:
         _write(self.path / "result.json", json.dumps(numbers, indent=2) + "\n")
 
 
+def free_folder(name: str) -> Path:
+    """The first of runs/NAME-1, -2 … that does not exist."""
+    number = 1
+    while (folder := Path("runs") / f"{name.replace('/', '_')}-{number}").exists():
+        number += 1
+    return folder
+
+
 def _leaves(state: PyTree) -> dict[str, Any]:
     """The leaves of a state by their paths; orbax saves no empty arrays, and they need no saving."""
     return {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(state) if leaf.size}

@@ -1,4 +1,4 @@
-"""Pictures of quines: weights beside what the network says of them, losses, repair, trade-offs."""
+"""Pictures of quines: weights beside what the network says of them, losses, trade-offs."""
 
 import warnings
 from collections.abc import Mapping, Sequence

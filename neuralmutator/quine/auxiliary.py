@@ -204,7 +204,10 @@ def scale_free_epoch(
     batch_size: int = 500,
     updates: int = 20,
 ) -> Step:
-    """One epoch on ``weight · (mean unexplained share of the weight matrices) + cross-entropy``.
+    """One epoch on ``weight · share + cross-entropy``.
+
+    `share` is what predictions miss of the weights: the mean of the share of the whole network, which counts every
+    weight alike, and of the mean share of its matrices, which counts every matrix alike.
 
     A share cannot be lowered by shrinking, and the gradient goes through the weights both as what predicts and as what
     is to be predicted. Every update sees all coordinates and a batch of images; the two are asked apart.

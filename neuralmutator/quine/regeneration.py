@@ -76,7 +76,7 @@ class Exact(NamedTuple):
     """Where a search for an exact quine came to rest."""
 
     params: jax.Array  # f32[N]
-    relative_error: jax.Array  # f32[] |F(w) - w| / |w|; above the tolerance where it never came to rest
+    relative_error: jax.Array  # f32[] |F(w) - w| / |w|; where it never came to rest: above the tolerance, or NaN
     steps: jax.Array  # i32[]
 
 

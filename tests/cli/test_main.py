@@ -226,6 +226,7 @@ def test_a_quine_is_trained_from_the_command_line(tmp_path, capsys):
     assert {path.name for path in run.iterdir()} == names
     assert "exists" in complaint(capsys, "quine", "train", "--output", run)
     assert "method" in complaint(capsys, "quine", "train", "--method", "magic")
+    assert "--paper" in complaint(capsys, "quine", "train", "--paper", "--epochs", 3, "--output", tmp_path / "paper")
     assert "'digits'" in complaint(capsys, "quine", "auxiliary", "--data", tmp_path / "nowhere")
 
 

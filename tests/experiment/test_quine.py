@@ -22,7 +22,7 @@ def test_a_run_leaves_what_it_measured(tmp_path, method):
     result = train(config, tmp_path / "run")
     lines, params, predictions = read(tmp_path / "run")
     q, first = build_quine(config)
-    assert [line["generation"] for line in lines] == list(range(6))
+    assert [line["epoch"] for line in lines] == list(range(6))
     np.testing.assert_allclose(predictions, q.predict(params), atol=1e-6)
     assert result["initial_loss"] == pytest.approx(float(q.loss(first)), rel=1e-5)
     assert result["loss"] == pytest.approx(float(q.loss(params)), rel=1e-4)
@@ -48,7 +48,7 @@ def test_divergence_is_named_with_its_epoch(tmp_path):
     )
     result = train(config, tmp_path / "run")
     lines, *_ = read(tmp_path / "run")
-    broken = [line["generation"] for line in lines if line["loss"] is None]
+    broken = [line["epoch"] for line in lines if line["loss"] is None]
     assert result["diverged_in_epoch"] == broken[0] > 0
 
 

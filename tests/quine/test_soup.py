@@ -12,7 +12,7 @@ COPIER = jnp.array([1.0, 0, 0, 0, 0, 0, 0, 0, 1.0, 0, 0, 0, 1.0, 0])
 
 def test_nothing_happens_in_a_soup_of_copiers():
     """A copier writes into its victim what stands there already."""
-    members = jnp.tile(COPIER, (20, 1)) * jnp.linspace(0.999, 1.0, 20)[:, None] ** 0
+    members = jnp.tile(COPIER, (20, 1))
     last, infos = jax.jit(lambda m: rollout(quine.soup(Q, attack_rate=0.5), KEY, m, 10))(members)
     np.testing.assert_allclose(last, members, atol=1e-6)
     assert infos.attacks.sum() > 50 and infos.respawned.sum() == 0
