@@ -53,15 +53,17 @@ def training_figure(curves: Curves, title: str, unit: str = "epoch") -> Figure:
     """The self-replicating loss, and beside it the share of the weights' size that predictions miss.
 
     Args:
-        curves: of every method "loss" and "unexplained", [epochs] or [seeds, epochs]; a thick line for the
-            median, thin ones for the seeds.
+        curves: of every method "loss", "unexplained" and, drawn where all have it, "accuracy" (0 to 1); [epochs] or
+            [seeds, epochs], a thick line for the median, thin ones for the seeds.
         title: heading.
         unit: of the horizontal axis.
     """
-    figure = _figure((9.2, 3.8))
+    panels = [("loss", "self-replicating loss"), ("unexplained", "unexplained share of the weights")]
+    if all("accuracy" in values for values in curves.values()):
+        panels.append(("accuracy", "accuracy on held-out images"))
+    figure = _figure((4.6 * len(panels), 3.8))
     figure.suptitle(title, x=0.01, ha="left", fontsize=12, color=INK)
-    panels = (("loss", "self-replicating loss"), ("unexplained", "unexplained share of the weights"))
-    for axes, (metric, label) in zip(figure.subplots(1, 2), panels, strict=True):
+    for axes, (metric, label) in zip(figure.subplots(1, len(panels)), panels, strict=True):
         for colour, (name, values) in zip(COLOURS, curves.items(), strict=False):
             data = np.atleast_2d(np.asarray(values[metric], np.float64))
             data = np.where(np.isfinite(data) & (data > 0), data, np.nan)
@@ -114,7 +116,7 @@ def trade_off_figure(points: Mapping[str, np.ndarray], baseline: float, title: s
     )
     axes.set(xscale="log", xlabel="unexplained share of the weights", ylabel="accuracy, %")
     _dress(axes)
-    axes.legend(fontsize=8, frameon=False, loc="lower right")
+    axes.legend(fontsize=8, frameon=False, loc="center")
     return figure
 
 

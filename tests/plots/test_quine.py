@@ -28,6 +28,13 @@ def test_training_draws_median_and_seeds_and_survives_what_died():
     assert left.get_yscale() == "log" and len(left.lines) == 4
 
 
+def test_accuracy_is_drawn_where_there_is_one():
+    curves = {"loss": np.ones(3), "unexplained": np.ones(3), "accuracy": np.array([0.1, 0.5, 0.9])}
+    figure = training_figure({"a": curves}, "title")
+    assert len(figure.axes) == 3
+    np.testing.assert_allclose(figure.axes[2].lines[0].get_ydata(), [0.1, 0.5, 0.9])
+
+
 def test_the_trade_off_shows_every_run_and_the_task_alone():
     points = {"a": np.array([[0.1, 0.9], [0.2, 0.95]]), "b": np.array([[1.0, 0.97]])}
     axes = trade_off_figure(points, 0.98, "title").axes[0]
