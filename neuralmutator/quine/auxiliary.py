@@ -4,6 +4,7 @@ The first half of the input is the address of a weight, the second half an image
 the first output is the weight, the others are the logits of the classes.
 """
 
+import itertools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ from neuralmutator.core import Step
 from neuralmutator.networks import Activation, Network
 from neuralmutator.quine.measures import Replication, replication
 from neuralmutator.quine.network import Quine, from_network, random_projection
-from neuralmutator.quine.training import Learning
+from neuralmutator.quine.training import Learning, check_batch_size, descend, mini_batches
 
 
 @flax.struct.dataclass
@@ -28,7 +29,7 @@ class Auxiliary:
     quine: Quine  # the network asked for its weights: its addresses hold zeros where the image would be
     projection: jax.Array  # f32[pixels, D / 2] frozen
     network: Network = flax.struct.field(pytree_node=False)  # f32[D] -> f32[1 + classes]
-    parts: tuple[tuple[str, int], ...] = flax.struct.field(pytree_node=False)  # names and sizes of the weight matrices
+    sizes: tuple[int, ...] = flax.struct.field(pytree_node=False)  # D, hidden layers …, 1 + classes
 
     @property
     def num_params(self) -> int:
@@ -57,27 +58,22 @@ class Auxiliary:
 
         "replicate" and "classify" are the two heads, which are one matrix of the network.
         """
-        error, size = (self.quine.predict(params) - params) ** 2, params**2
-        ends = np.cumsum([size for _, size in self.parts])[:-1].tolist()
-        shares = {}
-        for (name, _), lost, whole in zip(self.parts, jnp.split(error, ends), jnp.split(size, ends), strict=True):
-            if name == "heads":
-                lost, whole = (x.reshape(-1, self.classes + 1) for x in (lost, whole))
-                shares["replicate"] = jnp.sum(lost[:, 0]) / jnp.sum(whole[:, 0])
-                shares["classify"] = jnp.sum(lost[:, 1:]) / jnp.sum(whole[:, 1:])
-            else:
-                shares[name] = jnp.sum(lost) / jnp.sum(whole)
-        return shares
+        error = self._parts((self.quine.predict(params) - params) ** 2)
+        size = self._parts(params**2)
+        return {name: jnp.sum(error[name]) / jnp.sum(size[name]) for name in size}
+
+    def _parts(self, values: jax.Array) -> dict[str, jax.Array]:
+        """One value per weight f32[N] as matrices, by name."""
+        ends = np.cumsum([a * b for a, b in itertools.pairwise(self.sizes)])[:-1].tolist()
+        *layers, heads = jnp.split(values, ends)
+        heads = heads.reshape(-1, self.sizes[-1])
+        named = {f"layer {i + 1}": layer for i, layer in enumerate(layers)}
+        return named | {"replicate": heads[:, 0], "classify": heads[:, 1:]}
 
     @property
     def classes(self) -> int:
         """Number of classes."""
-        return jax.eval_shape(self.network.apply, *self._shapes).shape[0] - 1
-
-    @property
-    def _shapes(self) -> tuple[jax.ShapeDtypeStruct, jax.ShapeDtypeStruct]:
-        width = self.quine.addresses.shape[1]
-        return jax.ShapeDtypeStruct((self.num_params,), jnp.float32), jax.ShapeDtypeStruct((width,), jnp.float32)
+        return self.sizes[-1] - 1
 
 
 def auxiliary(
@@ -112,13 +108,11 @@ def auxiliary(
     network = networks.mlp(width, 1 + classes, hidden, activation, bias=False)
     addresses = random_projection(width // 2, std).table(key_address, network.num_params)
     only_weight = network._replace(apply=lambda params, x: network.apply(params, x)[:1])
-    sizes = (width, *hidden, 1 + classes)
-    names = [f"layer {i + 1}" for i in range(len(hidden))] + ["heads"]
     return Auxiliary(
         quine=from_network(only_weight, jnp.pad(addresses, ((0, 0), (0, width - width // 2))), degree=len(hidden) + 1),
         projection=image_std * jax.random.normal(key_image, (pixels, width - width // 2)),
         network=network,
-        parts=tuple((name, a * b) for name, a, b in zip(names, sizes, sizes[1:], strict=False)),
+        sizes=(width, *hidden, 1 + classes),
     )
 
 
@@ -166,30 +160,30 @@ def paper_epoch(
         task_weight: λ.
         temperature: of the softmax.
         replicate: False: the task alone.
+
+    Raises:
+        ValueError: unless `batch_size` is a whole number from 1 to the number of weights.
     """
-    n = auxiliary.num_params
-    batches = n // batch_size
+    check_batch_size(batch_size, auxiliary.num_params)
 
     def step(key: jax.Array, state: Learning) -> tuple[Learning, Info]:
         targets = state.params
         key_order, key_images = jax.random.split(key)
-        order = jax.random.permutation(key_order, n)[: batches * batch_size].reshape(batches, batch_size)
-        drawn = jax.random.randint(key_images, (batches, batch_size), 0, images.train.shape[0])
+        order, counts = mini_batches(key_order, auxiliary.num_params, batch_size)
+        drawn = jax.random.randint(key_images, order.shape, 0, images.train.shape[0])
 
-        def loss(params: jax.Array, coordinates: jax.Array, which: jax.Array) -> jax.Array:
+        def loss(params: jax.Array, coordinates: jax.Array, count: jax.Array, which: jax.Array) -> jax.Array:
             inputs = auxiliary.embed(images.train[which])
             if replicate:
                 inputs = inputs + auxiliary.quine.addresses[coordinates]
             outputs = auxiliary.outputs(params, inputs)
             task = task_weight * cross_entropy(outputs[:, 1:], images.train_labels[which], temperature)
-            return task + replicate * jnp.mean((outputs[:, 0] - targets[coordinates]) ** 2)
+            error = count * (outputs[:, 0] - targets[coordinates]) ** 2
+            return task + replicate * jnp.sum(error) / jnp.sum(count)
 
-        def descend(state: Learning, batch: tuple[jax.Array, jax.Array]) -> tuple[Learning, jax.Array]:
-            value, slope = jax.value_and_grad(loss)(state.params, *batch)
-            updates, memory = optimizer.update(slope, state.optimizer, state.params)
-            return Learning(optax.apply_updates(state.params, updates), memory), value
-
-        state, losses = jax.lax.scan(descend, state, (order, drawn))
+        state, losses = jax.lax.scan(
+            lambda state, batch: descend(loss, optimizer, state, *batch), state, (order, counts, drawn)
+        )
         return state, _info(auxiliary, images, state.params, jnp.mean(losses))
 
     return step
@@ -230,13 +224,8 @@ def scale_free_epoch(
         return weight * share + cross_entropy(logits, images.train_labels[which], temperature)
 
     def step(key: jax.Array, state: Learning) -> tuple[Learning, Info]:
-        def descend(state: Learning, key: jax.Array) -> tuple[Learning, jax.Array]:
-            which = jax.random.randint(key, (batch_size,), 0, images.train.shape[0])
-            value, slope = jax.value_and_grad(loss)(state.params, which)
-            changes, memory = optimizer.update(slope, state.optimizer, state.params)
-            return Learning(optax.apply_updates(state.params, changes), memory), value
-
-        state, losses = jax.lax.scan(descend, state, jax.random.split(key, updates))
+        drawn = jax.random.randint(key, (updates, batch_size), 0, images.train.shape[0])
+        state, losses = jax.lax.scan(lambda state, which: descend(loss, optimizer, state, which), state, drawn)
         return state, _info(auxiliary, images, state.params, jnp.mean(losses))
 
     return step

@@ -3,6 +3,7 @@
 Every function here gives a step: one epoch. Its state is a `Learning`, its info the `Replication` after the epoch.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -47,6 +48,33 @@ def learning(step: Step) -> Step:
     return lifted
 
 
+def descend(
+    loss: Callable[..., jax.Array], optimizer: optax.GradientTransformation, state: Learning, *batch: jax.Array
+) -> tuple[Learning, jax.Array]:
+    """One update of the weights down the gradient of ``loss(params, *batch)``, and the loss f32[] before it."""
+    value, slope = jax.value_and_grad(loss)(state.params, *batch)
+    updates, memory = optimizer.update(slope, state.optimizer, state.params)
+    return Learning(optax.apply_updates(state.params, updates), memory), value
+
+
+def mini_batches(key: jax.Array, size: int, batch_size: int) -> tuple[jax.Array, jax.Array]:
+    """All of 0 … size - 1 once in random order, i32[batches, batch_size], and which of them count, f32, 1 or 0.
+
+    The last batch is filled up with zeros that do not count. One batch of all stays in order.
+    """
+    batches = -(-size // batch_size)
+    order = jnp.arange(size) if batches == 1 else jax.random.permutation(key, size)
+    order = jnp.pad(order, (0, batches * batch_size - size))
+    counts = (jnp.arange(batches * batch_size) < size).astype(jnp.float32)
+    return order.reshape(batches, batch_size), counts.reshape(batches, batch_size)
+
+
+def check_batch_size(batch_size: int, size: int) -> None:
+    """Raises ValueError unless `batch_size` is a whole number from 1 to `size`."""
+    if not isinstance(batch_size, int) or not 1 <= batch_size <= size:
+        raise ValueError(f"batch_size must be a whole number from 1 to {size}, got {batch_size!r}")
+
+
 def _after(quine: Quine, params: jax.Array) -> Replication:
     return replication(params, quine.predict(params))
 
@@ -60,28 +88,17 @@ def gradient(quine: Quine, optimizer: optax.GradientTransformation, batch_size: 
     Raises:
         ValueError: unless `batch_size` is a whole number from 1 to the number of weights.
     """
-    n = quine.num_params
-    if not isinstance(batch_size, int) or not 1 <= batch_size <= n:
-        raise ValueError(f"batch_size must be a whole number from 1 to {n}, got {batch_size!r}")
-    batches = -(-n // batch_size)
+    check_batch_size(batch_size, quine.num_params)
 
     def step(key: jax.Array, state: Learning) -> tuple[Learning, Replication]:
         targets = state.params
-        # The last batch is filled up with coordinates that do not count.
-        order = jnp.arange(n) if batches == 1 else jax.random.permutation(key, n)
-        order = jnp.pad(order, (0, batches * batch_size - n))
-        counts = (jnp.arange(batches * batch_size) < n).astype(jnp.float32)
 
         def loss(params: jax.Array, coordinates: jax.Array, count: jax.Array) -> jax.Array:
             error = quine.predict(params, coordinates, targets) - targets[coordinates]
             return jnp.sum(count * error**2) / jnp.sum(count)
 
-        def descend(state: Learning, batch: tuple[jax.Array, jax.Array]) -> tuple[Learning, None]:
-            slope = jax.grad(loss)(state.params, *batch)
-            updates, memory = optimizer.update(slope, state.optimizer, state.params)
-            return Learning(optax.apply_updates(state.params, updates), memory), None
-
-        state, _ = jax.lax.scan(descend, state, (order.reshape(batches, -1), counts.reshape(batches, -1)))
+        batches = mini_batches(key, quine.num_params, batch_size)
+        state, _ = jax.lax.scan(lambda state, batch: descend(loss, optimizer, state, *batch), state, batches)
         return state, _after(quine, state.params)
 
     return step
@@ -97,7 +114,15 @@ def hill_climb(quine: Quine, std: float = 1e-3, candidates: int = 4, tries: int 
         std: of the Gaussian perturbation of every weight.
         candidates: perturbed copies that are evaluated together.
         tries: number of times per epoch.
+
+    Raises:
+        ValueError: if `std` is negative, or a number is not a whole number of at least 1.
     """
+    if not 0 <= std < float("inf"):
+        raise ValueError(f"std must be a finite number of at least 0, got {std!r}")
+    for name, value in (("candidates", candidates), ("tries", tries)):
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
 
     def step(key: jax.Array, state: Learning) -> tuple[Learning, Replication]:
         def attempt(best: tuple[jax.Array, jax.Array], key: jax.Array) -> tuple[tuple[jax.Array, jax.Array], None]:

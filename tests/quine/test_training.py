@@ -111,6 +111,8 @@ def test_adamax_reaches_the_papers_loss_and_replicates_nothing(paper):
     [
         (lambda q: quine.gradient(q, optax.sgd(0.1), 0), "from 1 to 44, got 0"),
         (lambda q: quine.gradient(q, optax.sgd(0.1), 45), "from 1 to 44, got 45"),
+        (lambda q: quine.hill_climb(q, std=-1.0), "std must be .* got -1.0"),
+        (lambda q: quine.hill_climb(q, candidates=0), "candidates must be .* got 0"),
         (lambda q: quine.regeneration(q, optax.sgd(0.1), -1), "at least 0, got -1"),
     ],
 )
