@@ -152,7 +152,7 @@ def weight_readers(options: Options) -> tuple[list, dict[str, float]]:
     q, optimizer, key = quine.weightwise(), quine.OPTIMIZERS["sgd"], jax.random.key(0)
     nets = jax.vmap(q.init)(jax.random.split(key, options.networks))
     clock = time.perf_counter()
-    kinds = jax.jit(jax.vmap(lambda w: quine.fixed_point(q, w, 100).kind))(nets)
+    kinds = jax.jit(jax.vmap(lambda w: quine.fixed_point(q.regenerate, w, 100).kind))(nets)
     applied = np.bincount(kinds, minlength=5) / options.networks
     middle = time.perf_counter()
 
@@ -161,7 +161,7 @@ def weight_readers(options: Options) -> tuple[list, dict[str, float]]:
         return rollout(step, key, quine.start(params, optimizer), options.epochs)[0].params
 
     trained = jax.jit(lambda nets: jax.lax.map(train, nets, batch_size=125))(nets)
-    kinds = jax.jit(jax.vmap(lambda w: quine.fixed_point(q, w, 0).kind))(trained)
+    kinds = jax.jit(jax.vmap(lambda w: quine.fixed_point(q.regenerate, w, 0).kind))(trained)
     taught = np.bincount(kinds, minlength=5) / options.networks
     heredity = float(measures.heredity(nets, trained))
     end = time.perf_counter()

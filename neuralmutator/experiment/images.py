@@ -36,6 +36,8 @@ def load_images(source: str, seed: int = 0) -> Images:
     path = Path(source)
     if path.is_dir():
         (x, y), (test_x, test_y) = (_check(source, _idx(path, a), _idx(path, b)) for a, b in IDX)
+        if x.shape[1] != test_x.shape[1]:
+            raise ValueError(f"images in {source} must be of one size, got {x.shape[1]} and {test_x.shape[1]} pixels")
         return Images(*map(jnp.asarray, (x, y, test_x, test_y)))
     if not path.exists():
         raise ValueError(f"data must be 'digits', a folder of IDX files or an .npz, got {source!r}")
@@ -53,6 +55,8 @@ def _check(source: str, images: np.ndarray, labels: np.ndarray) -> tuple[np.ndar
     """Scales images to 0 … 1 and flattens them."""
     if images.ndim < 2 or not np.issubdtype(images.dtype, np.number) or labels.shape != images.shape[:1]:
         raise ValueError(f"{source} must hold images and one label for each, got {images.shape} and {labels.shape}")
+    if len(images) < 5:
+        raise ValueError(f"{source} must hold at least 5 images, got {len(images)}")
     if not np.isfinite(images).all() or images.min() < 0 or images.max() <= 0:
         raise ValueError(f"images in {source} must be finite numbers of at least 0, and not all 0")
     if not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0 or labels.max() > 999:

@@ -280,7 +280,7 @@ def _row(moment: int, metrics: dict[str, Any]) -> dict[str, Any]:
 
 
 def _fixed_point(quine: Quine, params: jax.Array, applications: int) -> str:
-    classify = jax.jit(partial(quines.fixed_point, applications=applications))
-    found = classify(quine, params)
+    classify = jax.jit(partial(quines.fixed_point, quine.regenerate, applications=applications))
+    found = classify(params)
     name = Kind(int(found.kind)).name.lower()
     return f"cycle of {int(found.period)}" if name == "cycle" else name

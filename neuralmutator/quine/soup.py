@@ -74,7 +74,7 @@ def soup(
         lost = ~jnp.all(size < limit, axis=1) | jnp.all(size < tolerance, axis=1)
         fresh = jax.vmap(quine.init)(jax.random.split(key_fresh, n))
         members = jnp.where(lost[:, None], fresh, members)
-        kinds = jax.vmap(lambda params: fixed_point(quine, params, 0, tolerance).kind)(members)
+        kinds = jax.vmap(lambda params: fixed_point(quine.regenerate, params, 0, tolerance).kind)(members)
         return members, Info(jnp.sum(attacks), jnp.sum(lost), kinds)
 
     return step

@@ -10,7 +10,6 @@ import numpy as np
 from scipy.sparse import linalg
 
 from neuralmutator.core import Step, rollout
-from neuralmutator.quine.network import Quine
 
 
 class Kind(IntEnum):
@@ -31,7 +30,7 @@ class FixedPoint(NamedTuple):
 
 
 def fixed_point(
-    quine: Quine,
+    regenerate: Callable[[jax.Array], jax.Array],
     params: jax.Array,
     applications: int = 100,
     tolerance: float = 1e-4,
@@ -41,7 +40,7 @@ def fixed_point(
     """The class of fixed point after a number of regenerations; pure, so vmap it over networks.
 
     Args:
-        quine: the network.
+        regenerate: weights f32[N] to weights; `Quine.regenerate`, or any other map.
         params: f32[N].
         applications: plain regenerations before the class is told. An exact quine repels its own neighbours threefold
             at each, so that one of float32 precision is lost after some fifteen.
@@ -49,10 +48,10 @@ def fixed_point(
         longest_cycle: longest period that is recognised.
         limit: largest absolute weight that is not divergent.
     """
-    final = jax.lax.fori_loop(0, applications, lambda _, params: quine.regenerate(params), params)
+    final = jax.lax.fori_loop(0, applications, lambda _, params: regenerate(params), params)
 
     def next_one(params: jax.Array, _: None) -> tuple[jax.Array, jax.Array]:
-        params = quine.regenerate(params)
+        params = regenerate(params)
         return params, jnp.all(jnp.abs(params - final) < tolerance)
 
     _, returns = jax.lax.scan(next_one, final, None, longest_cycle)

@@ -33,7 +33,7 @@ def test_an_npz_is_split_and_keeps_every_image_with_its_label(tmp_path):
 def test_the_files_of_mnist(tmp_path, packed):
     random = np.random.default_rng(0)
     written = {}
-    for name, n in (("train", 6), ("t10k", 3)):
+    for name, n in (("train", 6), ("t10k", 5)):
         x = random.integers(0, 256, (n, 28, 28), dtype=np.uint8)
         x[0, 0, 0] = 255
         y = random.integers(0, 10, n, dtype=np.uint8)
@@ -52,6 +52,8 @@ def test_what_are_no_images_gets_one_line(tmp_path):
     bad = {
         "missing": ({"images": good["images"]}, "must hold 'images' and 'labels'"),
         "counts": (good | {"labels": np.zeros(9, np.uint8)}, "one label for each"),
+        "few": ({name: array[:4] for name, array in good.items()}, "at least 5 images, got 4"),
+        "scalar": (good | {"images": np.uint8(3)}, "one label for each"),
         "negative": (good | {"labels": np.full(10, -1)}, "from 0 to 999, got -1"),
         "large": (good | {"labels": np.full(10, 1000)}, "got 1000"),
         "broken labels": (good | {"labels": np.full(10, 0.5)}, "whole numbers"),
@@ -74,4 +76,12 @@ def test_what_are_no_images_gets_one_line(tmp_path):
         load_images(str(tmp_path))
     (tmp_path / "train-images-idx3-ubyte").write_bytes(b"\x00\x00\x0d\x01")
     with pytest.raises(ValueError, match="is not an IDX file"):
+        load_images(str(tmp_path))
+
+
+def test_images_of_two_sizes_are_refused(tmp_path):
+    for name, side in (("train", 4), ("t10k", 3)):
+        (tmp_path / f"{name}-images-idx3-ubyte").write_bytes(idx(np.ones((6, side, side), np.uint8)))
+        (tmp_path / f"{name}-labels-idx1-ubyte").write_bytes(idx(np.arange(6, dtype=np.uint8)))
+    with pytest.raises(ValueError, match="of one size, got 16 and 9 pixels"):
         load_images(str(tmp_path))
