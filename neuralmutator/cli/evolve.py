@@ -10,9 +10,10 @@ import tyro
 
 from neuralmutator.experiment import presets
 from neuralmutator.experiment.config import Config
-from neuralmutator.experiment.evolve import InterruptedRunError, evolve as run
+from neuralmutator.experiment.evolve import evolve as run
 from neuralmutator.experiment.progress import evolution_progress
 from neuralmutator.experiment.run_folder import RunFolder, free_folder
+from neuralmutator.experiment.runner import InterruptedRunError
 from neuralmutator.plots.training import training_figure
 
 PRESETS = {"default": presets.default, "seed": presets.seed}

@@ -11,6 +11,7 @@ from neuralmutator.experiment import quine as runs
 from neuralmutator.experiment.paper import compare
 from neuralmutator.experiment.quine import AuxiliaryConfig, QuineConfig
 from neuralmutator.experiment.run_folder import RunFolder, free_folder
+from neuralmutator.experiment.runner import InterruptedRunError
 from neuralmutator.plots.quine import training_figure, weights_figure
 
 
@@ -56,10 +57,14 @@ class Quine:
 
 
 def quine(options: Quine) -> int:
-    """Runs the command; exit status 0."""
-    if isinstance(options.command, Auxiliary):
-        return _auxiliary(options.command)
-    return _paper(options.command) if options.command.paper else _train(options.command)
+    """Runs the command; exit status 0, or 130 when it was interrupted and saved."""
+    try:
+        if isinstance(options.command, Auxiliary):
+            return _auxiliary(options.command)
+        return _paper(options.command) if options.command.paper else _train(options.command)
+    except InterruptedRunError as stop:
+        print(f"Stopped after {stop.moment} epochs; metrics, weights and result of these are in the run folder.")
+        return 130
 
 
 def _train(options: Train) -> int:

@@ -14,7 +14,7 @@ import numpy as np
 
 from neuralmutator.experiment.config import Config, build_evolution, build_policy, changes
 from neuralmutator.experiment.run_folder import RunError, RunFolder
-from neuralmutator.experiment.runner import chunk_size, compile_chunk, stream
+from neuralmutator.experiment.runner import InterruptedRunError, chunk_size, compile_chunk, stream
 from neuralmutator.fitness import play
 from neuralmutator.genome import Genome
 
@@ -26,14 +26,6 @@ class Display(Protocol):
 
     def update(self, moment: int, metrics: dict[str, Any]) -> None:
         """Shows the newest metrics after `moment` generations."""
-
-
-class InterruptedRunError(Exception):
-    """The run was stopped from outside; what it had is saved, `moment` generations."""
-
-    def __init__(self, moment: int):
-        super().__init__(f"stopped after {moment} generations")
-        self.moment = moment
 
 
 def keys(config: Config) -> tuple[jax.Array, jax.Array]:

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,7 @@ from neuralmutator.core import Step
 from neuralmutator.experiment.images import load_images
 from neuralmutator.experiment.progress import Progress
 from neuralmutator.experiment.run_folder import RunFolder
-from neuralmutator.experiment.runner import chunk_size, compile_chunk, stream
+from neuralmutator.experiment.runner import InterruptedRunError, chunk_size, compile_chunk, stream
 from neuralmutator.quine import OPTIMIZERS, Images, Kind, Learning, Quine
 
 Method = Literal["adamax", "sgd", "momentum", "adam", "adagrad", "rmsprop", "hill-climb", "regeneration", "homeostatic"]
@@ -154,13 +154,14 @@ def train(config: QuineConfig, output: str | Path, show: bool = False) -> dict[s
     Raises:
         ValueError: if the configuration is not valid.
         RunError: if the folder cannot be used.
+        InterruptedRunError: on Ctrl-C, after saving.
     """
     quine, params = build_quine(config)
     step, state = build_method(config, quine, params)
     initial_loss = float(quine.loss(params))
     folder = RunFolder.create(output, config)
-    state, seconds, stopped = _run(folder, step, state, config.epochs, config.seed, f"quine {config.method}", show)
-    params = state.params
+    outcome = _run(folder, step, state, config.epochs, config.seed, f"quine {config.method}", show)
+    params = outcome.state.params
     last = quines.replication(params, quine.predict(params))
     kinds = {str(n): _fixed_point(quine, params, n) for n in (0, 1, 10, 100)}
     result = {
@@ -170,12 +171,8 @@ def train(config: QuineConfig, output: str | Path, show: bool = False) -> dict[s
         **{name: float(value) for name, value in last._asdict().items()},
         "weight_std": float(params.std()),
         "fixed_point_after_regenerations": kinds,
-        "diverged_in_epoch": stopped,
-        "seconds": seconds,
     }
-    folder.save_arrays("weights", params=params, predictions=quine.predict(params))
-    folder.save_result(result)
-    return result
+    return _finish(folder, result, outcome, params, quine)
 
 
 def auxiliary(config: AuxiliaryConfig, output: str | Path, show: bool = False) -> dict[str, Any]:
@@ -212,8 +209,8 @@ def auxiliary(config: AuxiliaryConfig, output: str | Path, show: bool = False) -
         step = _growing(config, network, images, optimizer, temperature, updates)
     learning = quines.start(params, optimizer)
     state: Any = learning if paper else (learning, jnp.int32(0))
-    state, seconds, stopped = _run(folder, step, state, config.epochs, config.seed, "auxiliary quine", show)
-    params = (state if paper else state[0]).params
+    outcome = _run(folder, step, state, config.epochs, config.seed, "auxiliary quine", show)
+    params = (outcome.state if paper else outcome.state[0]).params
     info = quines.replication(params, network.quine.predict(params))
     result = {
         "data": config.data,
@@ -222,11 +219,19 @@ def auxiliary(config: AuxiliaryConfig, output: str | Path, show: bool = False) -
         "accuracy": float(network.accuracy(params, images.test, images.test_labels)),
         **{name: float(value) for name, value in info._asdict().items()},
         "unexplained_by_part": {name: float(x) for name, x in network.unexplained(params).items()},
-        "diverged_in_epoch": stopped,
-        "seconds": seconds,
     }
-    folder.save_arrays("weights", params=params, predictions=network.quine.predict(params))
+    return _finish(folder, result, outcome, params, network.quine)
+
+
+def _finish(
+    folder: RunFolder, result: dict[str, Any], outcome: "_Outcome", params: jax.Array, quine: Quine
+) -> dict[str, Any]:
+    """Saves weights and result, also those of a run that was stopped; raises InterruptedRunError after one."""
+    result |= {"diverged_in_epoch": outcome.diverged, "seconds": outcome.seconds}
+    folder.save_arrays("weights", params=params, predictions=quine.predict(params))
     folder.save_result(result)
+    if outcome.interrupted is not None:
+        raise InterruptedRunError(outcome.interrupted)
     return result
 
 
@@ -245,38 +250,44 @@ def _growing(config: AuxiliaryConfig, network: Any, images: Images, optimizer: A
     return step
 
 
-def _run(
-    folder: RunFolder, step: Step, state: Any, epochs: int, seed: int, title: str, show: bool
-) -> tuple[Any, float, int | None]:
-    """Runs a step in chunks with its metrics on disk; stops where the loss is no longer finite."""
+class _Outcome(NamedTuple):
+    """What a run came to."""
+
+    state: Any
+    seconds: float
+    diverged: int | None  # the first epoch whose loss was not finite
+    interrupted: int | None  # epochs that were done when it was stopped from outside
+
+
+def _run(folder: RunFolder, step: Step, state: Any, epochs: int, seed: int, title: str, show: bool) -> _Outcome:
+    """Runs a step in chunks with its metrics on disk; stops where the loss is no longer finite, or on Ctrl-C."""
     key, chunk = jax.random.key(seed), chunk_size(epochs)
     program, last = compile_chunk(step, key, state, chunk), state
-    began, stopped, moment = time.perf_counter(), None, 0
+    began, diverged, interrupted, moment = time.perf_counter(), None, None, 0
     display: AbstractContextManager = Progress(title, epochs, describe) if show else contextlib.nullcontext()
     with display as shown:
-        for done, newest, info in stream(program, key, state, chunk, epochs):
-            last = newest
-            rows = [_row(moment + i, row) for i, row in enumerate(_unstack(info, chunk))]
-            folder.append_metrics(rows)
-            moment = done
-            if shown:
-                shown.update(done, rows[-1])
-            stopped = next((row["epoch"] for row in rows if not np.isfinite(row["loss"])), None)
-            if stopped is not None:
-                break
-    return last, time.perf_counter() - began, stopped
+        try:
+            for done, newest, info in stream(program, key, state, chunk, epochs):
+                rows = _rows(info, moment, chunk)
+                folder.append_metrics(rows)
+                last, moment = newest, done
+                if shown:
+                    shown.update(done, rows[-1])
+                diverged = next((row["epoch"] for row in rows if not np.isfinite(row["loss"])), None)
+                if diverged is not None:
+                    break
+        except KeyboardInterrupt:
+            interrupted = moment
+    return _Outcome(last, time.perf_counter() - began, diverged, interrupted)
 
 
-def _unstack(info: Any, length: int) -> list[dict[str, Any]]:
+def _rows(info: Any, start: int, length: int) -> list[dict[str, Any]]:
+    """Stacked infos ``[length]`` as one dict per epoch."""
     replication = getattr(info, "replication", info)._asdict()
     if hasattr(info, "accuracy"):
         replication |= {"objective": info.loss, "accuracy": info.accuracy}
     columns = {name: np.asarray(values) for name, values in replication.items()}
-    return [{name: column[i] for name, column in columns.items()} for i in range(length)]
-
-
-def _row(moment: int, metrics: dict[str, Any]) -> dict[str, Any]:
-    return {"epoch": moment} | {name: float(value) for name, value in metrics.items()}
+    return [{"epoch": start + i} | {name: float(x[i]) for name, x in columns.items()} for i in range(length)]
 
 
 def _fixed_point(quine: Quine, params: jax.Array, applications: int) -> str:

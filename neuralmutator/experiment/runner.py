@@ -8,6 +8,14 @@ import jax
 from neuralmutator.core import PyTree, Step, rollout
 
 
+class InterruptedRunError(Exception):
+    """The run was stopped from outside; what it had is saved, `moment` moments."""
+
+    def __init__(self, moment: int):
+        super().__init__(f"stopped after {moment} moments")
+        self.moment = moment
+
+
 def chunk_size(length: int, most: int = 10) -> int:
     """The largest divisor of `length` that is at most `most`, so that one program serves all chunks."""
     return max(n for n in range(1, most + 1) if length % n == 0)

@@ -12,8 +12,9 @@ import pytest
 
 import neuralmutator as nm
 from neuralmutator.experiment.config import Config, MutatorConfig, PolicyConfig, build_evolution
-from neuralmutator.experiment.evolve import InterruptedRunError, evolve, fresh_returns
+from neuralmutator.experiment.evolve import evolve, fresh_returns
 from neuralmutator.experiment.run_folder import RunError, RunFolder
+from neuralmutator.experiment.runner import InterruptedRunError
 
 TINY = Config(
     env="CartPole-v1",
@@ -80,7 +81,7 @@ def test_an_interrupted_run_is_saved_and_resumes_to_the_same_bits(finished, tmp_
                 raise KeyboardInterrupt
 
     folder = tmp_path / "cut"
-    with pytest.raises(InterruptedRunError, match="16 generations"):
+    with pytest.raises(InterruptedRunError, match="16 moments"):
         evolve(TINY, folder, display=Stops)
     assert final_state(folder)[0] == 16
     with open(folder / "metrics.jsonl", "a") as file:

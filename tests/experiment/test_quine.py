@@ -6,6 +6,8 @@ import pytest
 from neuralmutator import quine
 from neuralmutator.experiment.paper import METHODS, compare
 from neuralmutator.experiment.quine import AuxiliaryConfig, QuineConfig, auxiliary, build_quine, train
+from neuralmutator.experiment.run_folder import RunFolder
+from neuralmutator.experiment.runner import InterruptedRunError
 
 SMALL = {"hidden": (6, 5), "width": 6}
 
@@ -50,6 +52,23 @@ def test_divergence_is_named_with_its_epoch(tmp_path):
     lines, *_ = read(tmp_path / "run")
     broken = [line["epoch"] for line in lines if line["loss"] is None]
     assert result["diverged_in_epoch"] == broken[0] > 0
+
+
+def test_a_stopped_run_keeps_what_it_had(tmp_path, monkeypatch):
+    def stopping(folder, rows, whole=RunFolder.append_metrics):
+        whole(folder, rows)
+        if rows[0]["epoch"] == 10:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(RunFolder, "append_metrics", stopping)
+    with pytest.raises(InterruptedRunError) as stop:
+        train(QuineConfig(method="sgd", epochs=40, **SMALL), tmp_path / "run")
+    _, params, predictions = read(tmp_path / "run")
+    assert stop.value.moment == 10
+    whole = train(QuineConfig(method="sgd", epochs=10, **SMALL), tmp_path / "whole")
+    written = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert written["loss"] == pytest.approx(whole["loss"], rel=1e-5)
+    np.testing.assert_allclose(predictions, build_quine(QuineConfig(**SMALL))[0].predict(params), atol=1e-6)
 
 
 def test_the_comparison_with_the_paper_writes_a_table_and_three_figures(tmp_path, monkeypatch):
