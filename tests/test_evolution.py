@@ -47,6 +47,18 @@ def _numbers(x):
     return jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x
 
 
+def test_elites_are_not_restructured_either():
+    """They are rows of the next population like any other; at this rate all others change their structure."""
+    evolution = small(flexible=True, population_size=8, elites=3, structural_rate=1.0, crossover_rate=0.0)
+    state = jax.jit(evolution.init)(KEY)
+    fitness = jnp.array([1.0, 8.0, 3.0, 2.0, 7.0, 5.0, 6.0, 4.0])
+    new, generation = jax.jit(evolution.tell)(jax.random.key(1), state, fitness)
+    best = generation.parents[:3, 0]
+    assert_trees_equal(take(new.population, jnp.arange(3)), take(state.population, best))
+    assert int(generation.metrics["structural_mutations"]) == 5
+    np.testing.assert_array_equal(generation.parents[:3, 0], generation.parents[:3, 1])
+
+
 class TestEquations:
     """`tell` with prescribed parents: two births of one parent, two of two, in the middle of a decaying run."""
 

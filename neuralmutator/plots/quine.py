@@ -5,13 +5,10 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import SymLogNorm
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from neuralmutator.plots.training import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, RED
+from neuralmutator.plots.style import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, RED, dress, new_figure
 
 COLOURS = (BLUE, ORANGE, GREEN, RED, PURPLE, GREY)
 Curves = Mapping[str, Mapping[str, np.ndarray]]  # label -> metric -> values [seeds, epochs] or [epochs]
@@ -35,8 +32,7 @@ def weights_figure(params: np.ndarray, predictions: np.ndarray, sizes: Sequence[
     shown = [i for i, (_, columns) in enumerate(shapes) if columns > 1] or [0]
     largest = max(float(np.abs(params).max()), float(np.abs(predictions).max()), 1e-30)
     norm = SymLogNorm(linthresh=largest / 100, vmin=-largest, vmax=largest)
-    figure = _figure((3.4 * len(shown) + 1.2, 6.4))
-    figure.suptitle(title, x=0.01, ha="left", fontsize=12, color=INK)
+    figure = new_figure((3.4 * len(shown) + 1.2, 6.4), title)
     grid = figure.subplots(2, len(shown), squeeze=False)
     for row, (values, name) in enumerate(((params, "weights"), (predictions, "predictions"))):
         parts = np.split(values, ends[:-1])
@@ -61,8 +57,7 @@ def training_figure(curves: Curves, title: str, unit: str = "epoch") -> Figure:
     panels = [("loss", "self-replicating loss"), ("unexplained", "unexplained share of the weights")]
     if all("accuracy" in values for values in curves.values()):
         panels.append(("accuracy", "accuracy on held-out images"))
-    figure = _figure((4.6 * len(panels), 3.8))
-    figure.suptitle(title, x=0.01, ha="left", fontsize=12, color=INK)
+    figure = new_figure((4.6 * len(panels), 3.8), title)
     for axes, (metric, label) in zip(figure.subplots(1, len(panels)), panels, strict=True):
         for colour, (name, values) in zip(COLOURS, curves.items(), strict=False):
             data = np.atleast_2d(np.asarray(values[metric], np.float64))
@@ -80,7 +75,7 @@ def training_figure(curves: Curves, title: str, unit: str = "epoch") -> Figure:
             axes.set_yscale("log")
             axes.set_ylim(top=min(2 * high, 1e4 * first))  # what explodes is not followed to the end
         axes.set(xlabel=unit, ylabel=label)
-        _dress(axes)
+        dress(axes)
         if metric == "unexplained":
             axes.axhline(1, color=INK, lw=0.8, ls=":")
             axes.annotate(
@@ -98,9 +93,8 @@ def trade_off_figure(points: Mapping[str, np.ndarray], baseline: float, title: s
         baseline: accuracy of the task alone.
         title: heading.
     """
-    figure = _figure((5.6, 4.0))
+    figure = new_figure((5.6, 4.0), title)
     axes = figure.subplots()
-    axes.set_title(title, loc="left", fontsize=11, color=INK)
     for colour, (name, rows) in zip(COLOURS, points.items(), strict=False):
         rows = np.atleast_2d(rows)
         axes.plot(rows[:, 0], 100 * rows[:, 1], "o", ms=5, color=colour, label=name, alpha=0.85)
@@ -115,20 +109,6 @@ def trade_off_figure(points: Mapping[str, np.ndarray], baseline: float, title: s
         fontsize=8,
     )
     axes.set(xscale="log", xlabel="unexplained share of the weights", ylabel="accuracy, %")
-    _dress(axes)
+    dress(axes)
     axes.legend(fontsize=8, frameon=False, loc="center")
     return figure
-
-
-def _figure(size: tuple[float, float]) -> Figure:
-    figure = Figure(size, dpi=150)
-    FigureCanvasAgg(figure)
-    figure.set_layout_engine(ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08))
-    return figure
-
-
-def _dress(axes: Axes) -> None:
-    axes.grid(color="#e6e8eb", lw=0.7)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(labelsize=8)

@@ -6,13 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
-BLUE, ORANGE, GREEN, RED, PURPLE, GREY = "#2f6db5", "#d9772b", "#2f9161", "#c23b4b", "#7d5bb0", "#8a8f98"
-INK = "#2b2f36"
+from neuralmutator.plots.style import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, RED, dress, new_figure
+
 PANEL_SIZE = (4.3, 2.9)  # inches
 STEPS = (1, 2, 2.5, 5, 10)  # of the ticks
 LABEL_GAP = 0.08  # least distance between two labels, in heights of a panel
@@ -117,11 +115,8 @@ def training_figure(runs: Sequence[Run], title: str) -> Figure:
 
     columns = min(len(panels), 2 if len(panels) in (2, 4) else 3)
     rows = -(-len(panels) // columns)
-    figure = Figure((PANEL_SIZE[0] * columns, PANEL_SIZE[1] * rows + 0.5), dpi=150)
-    FigureCanvasAgg(figure)
-    figure.set_layout_engine(ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1))
     note = "one run" if len(runs) == 1 else f"median and interquartile range of {len(runs)} runs"
-    figure.suptitle(f"{title}  ·  {note}", x=0.01, ha="left", fontsize=12, color=INK)
+    figure = new_figure((PANEL_SIZE[0] * columns, PANEL_SIZE[1] * rows + 0.5), f"{title}  ·  {note}")
     for i, panel in enumerate(panels):
         axes = figure.add_subplot(rows, columns, i + 1)
         drawn = [curve for curve in panel.curves if curve.metric in shared]
@@ -201,11 +196,7 @@ def _spread(axes: Axes, run: Run) -> None:
 def _dress(axes: Axes, length: int) -> None:
     axes.set_xlim(0, max(length - 1, 1))
     axes.xaxis.set_major_locator(MaxNLocator(6, steps=STEPS, integer=True))
-    axes.grid(color="#e6e8eb", lw=0.7)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color("#b9bdc4")
-    axes.tick_params(which="both", labelsize=8, labelcolor=INK, length=3, color="#b9bdc4")
+    dress(axes)
 
 
 def _label(axes: Axes, curves: Sequence[Curve], ends: Sequence[float]) -> None:
