@@ -1,7 +1,8 @@
 """Asks what it costs a network that classifies to replicate itself, too.
 
-For every seed: the classification alone, the paper's recipe, and the scale-free one from an exact quine; accuracy on
-held-out images, and the share of every weight matrix that its copy misses.
+For every seed: the classification alone, the paper's recipe, the scale-free one from an exact quine, and the same with
+the weights renumbered, which ends exact; accuracy on held-out images, and the share of every weight matrix that its
+copy misses.
 
     python benchmarks/auxiliary_quine.py --data digits
     python benchmarks/auxiliary_quine.py --data mnist.npz --figure trade_off.png
@@ -41,8 +42,12 @@ def main(options: Options) -> None:
     cases = {
         "paper, task only": replace(base, recipe="paper", task_only=True),
         "paper": replace(base, recipe="paper"),
-        "scale-free, task only": replace(base, task_only=True),
-        **{f"scale-free, to {weight:g}": replace(base, last_weight=weight) for weight in options.weights},
+        "scale-free, task only": replace(base, recipe="scale-free", task_only=True),
+        **{
+            f"scale-free, to {weight:g}": replace(base, recipe="scale-free", last_weight=weight)
+            for weight in options.weights
+        },
+        "renumbered": base,
     }
     results: dict[str, list[dict]] = {name: [] for name in cases}
     for seed in range(options.seeds):
@@ -62,8 +67,8 @@ def main(options: Options) -> None:
         table.add_row(
             name,
             f"{100 * accuracy.mean():.2f} [{100 * accuracy.min():.2f}, {100 * accuracy.max():.2f}]",
-            f"{missed.mean():.4f} [{missed.min():.4f}, {missed.max():.4f}]",
-            f"{worst:.4f}",
+            f"{missed.mean():.2g} [{missed.min():.2g}, {missed.max():.2g}]",
+            f"{worst:.2g}",
             f"{np.mean([run['correlation'] for run in runs]):.3f}",
         )
     Console(width=120).print(table)

@@ -20,7 +20,7 @@ from neuralmutator.experiment.images import load_images
 from neuralmutator.experiment.progress import Progress
 from neuralmutator.experiment.run_folder import RunFolder
 from neuralmutator.experiment.runner import InterruptedRunError, chunk_size, compile_chunk, stream
-from neuralmutator.quine import OPTIMIZERS, Images, Kind, Learning, Quine
+from neuralmutator.quine import OPTIMIZERS, Auxiliary, Images, Kind, Learning, Quine
 
 Method = Literal["adamax", "sgd", "momentum", "adam", "adagrad", "rmsprop", "hill-climb", "regeneration", "homeostatic"]
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
@@ -30,6 +30,12 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "relu": jax.nn.relu,
     "tanh": jnp.tanh,
 }
+RECIPES: dict[str, dict[str, Any]] = {
+    "paper": {"activation": "selu", "temperature": 0.01},
+    "scale-free": {"activation": "leaky-relu", "temperature": 0.05, "last_weight": 30.0},
+    "renumbered": {"activation": "leaky-relu", "temperature": 0.05, "last_weight": 100.0},
+}
+"""What a recipe for an auxiliary quine fills in where a configuration says nothing."""
 
 
 @dataclass(frozen=True)
@@ -67,20 +73,21 @@ class AuxiliaryConfig:
 
     data: str = "digits"
     """digits (bundled with scikit-learn), a folder of MNIST's IDX files, or an .npz with images and labels."""
-    recipe: Literal["paper", "scale-free"] = "scale-free"
-    """paper: squared error + 0.01 cross-entropy by Adamax; scale-free: unexplained shares from an exact quine."""
+    recipe: Literal["paper", "scale-free", "renumbered"] = "renumbered"
+    """paper: squared error + 0.01 cross-entropy by Adamax; scale-free: unexplained shares from an exact quine;
+    renumbered: so too, and the coordinates are renumbered before every epoch, which ends in an exact quine."""
     epochs: int = 30
     task_only: bool = False
     """Classify, and do not replicate: what replication is compared with."""
     first_weight: float = 1.0
-    """scale-free: weight of replication at first …"""
-    last_weight: float = 30.0
-    """… and at last; grows geometrically."""
+    """scale-free, renumbered: weight of replication at first …"""
+    last_weight: float | None = None
+    """… and at last; grows geometrically. The recipe's own if not given (scale-free: 30, renumbered: 100)."""
     temperature: float | None = None
-    """Of the softmax; the recipe's own if not given (paper: 0.01, scale-free: 0.05)."""
+    """Of the softmax; the recipe's own if not given (paper: 0.01, others: 0.05)."""
     learning_rate: float = 2e-3
     activation: Literal["selu", "leaky-relu", "gelu", "relu", "tanh"] | None = None
-    """The recipe's own if not given (paper: selu, scale-free: leaky-relu)."""
+    """The recipe's own if not given (paper: selu, others: leaky-relu)."""
     seed: int = 0
 
 
@@ -178,39 +185,47 @@ def train(config: QuineConfig, output: str | Path, show: bool = False) -> dict[s
 def auxiliary(config: AuxiliaryConfig, output: str | Path, show: bool = False) -> dict[str, Any]:
     """Trains an auxiliary quine and leaves a run folder; arguments and errors as for `train`."""
     _check_run(config.epochs, config.seed)
-    paper = config.recipe == "paper"
-    activation = config.activation or ("selu" if paper else "leaky-relu")
-    temperature = config.temperature if config.temperature is not None else 0.01 if paper else 0.05
-    for name, value in (
-        ("temperature", temperature),
-        ("learning_rate", config.learning_rate),
-        ("first_weight", config.first_weight),
-        ("last_weight", config.last_weight),
-    ):
-        if not 0 < value < float("inf"):
+    if config.recipe not in RECIPES:
+        raise ValueError(f"recipe must be one of {', '.join(RECIPES)}, got {config.recipe!r}")
+    paper, renumbers = config.recipe == "paper", config.recipe == "renumbered" and not config.task_only
+    defaults = RECIPES[config.recipe]
+    settings = {name: getattr(config, name) if getattr(config, name) is not None else x for name, x in defaults.items()}
+    if settings["activation"] not in ACTIVATIONS:
+        raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {settings['activation']!r}")
+    for name in ("temperature", "learning_rate", "first_weight", "last_weight"):
+        value = settings.get(name, getattr(config, name))
+        if value is not None and not 0 < value < float("inf"):
             raise ValueError(f"{name} must be a finite number above 0, got {value!r}")
     images = load_images(config.data, config.seed)
+    pixels = images.train.shape[1]
     classes = int(max(images.train_labels.max(), images.test_labels.max())) + 1
     key_network, key_weights = jax.random.split(jax.random.key(config.seed))
-    std, image_std = (0.1, 0.14) if paper else (0.03, 1.0)
-    network = quines.auxiliary(
-        key_network, images.train.shape[1], classes, (100, 100), ACTIVATIONS[activation], std, image_std
-    )
+    std, image_std = (0.1, 0.14) if paper else (0.03, 8 * pixels**-0.5)
+    activation = ACTIVATIONS[settings["activation"]]
+    network = quines.auxiliary(key_network, pixels, classes, (100, 100), activation, std, image_std)
     params = network.quine.init(key_weights)
     folder = RunFolder.create(output, config)
     if paper:
         optimizer = OPTIMIZERS["adamax"]
-        step = quines.paper_epoch(network, images, optimizer, temperature=temperature, replicate=not config.task_only)
+        step = quines.paper_epoch(
+            network, images, optimizer, temperature=settings["temperature"], replicate=not config.task_only
+        )
     else:
-        found = jax.jit(quines.exact)(network.quine, params)
-        params = found.params
+        params = jax.jit(quines.exact)(network.quine, params).params
         updates = 100
         optimizer = optax.adam(optax.cosine_decay_schedule(config.learning_rate, config.epochs * updates))
-        step = _growing(config, network, images, optimizer, temperature, updates)
+        growth = jnp.geomspace(config.first_weight, settings["last_weight"], config.epochs)
+        weights = (not config.task_only) * growth
+        step = _growing(network, images, optimizer, weights, settings["temperature"], updates, renumbers)
     learning = quines.start(params, optimizer)
-    state: Any = learning if paper else (learning, jnp.int32(0))
+    state: Any = learning if paper else _Growing(learning, jnp.arange(network.num_params), jnp.int32(0))
     outcome = _run(folder, step, state, config.epochs, config.seed, "auxiliary quine", show)
-    params = (outcome.state if paper else outcome.state[0]).params
+    learning = outcome.state if paper else outcome.state.learning
+    params, numbering = learning.params, jnp.arange(network.num_params) if paper else outcome.state.numbering
+    if renumbers and outcome.interrupted is None:
+        more, found = jax.jit(quines.numbered)(network.quine.renumbered(numbering), params)
+        params, numbering = found.params, numbering[more]
+    network = network.renumbered(numbering)
     info = quines.replication(params, network.quine.predict(params))
     result = {
         "data": config.data,
@@ -220,32 +235,50 @@ def auxiliary(config: AuxiliaryConfig, output: str | Path, show: bool = False) -
         **{name: float(value) for name, value in info._asdict().items()},
         "unexplained_by_part": {name: float(x) for name, x in network.unexplained(params).items()},
     }
-    return _finish(folder, result, outcome, params, network.quine)
+    return _finish(folder, result, outcome, params, network.quine, numbering=numbering)
 
 
 def _finish(
-    folder: RunFolder, result: dict[str, Any], outcome: "_Outcome", params: jax.Array, quine: Quine
+    folder: RunFolder, result: dict[str, Any], outcome: "_Outcome", params: jax.Array, quine: Quine, **arrays: jax.Array
 ) -> dict[str, Any]:
     """Saves weights and result, also those of a run that was stopped; raises InterruptedRunError after one."""
     result |= {"diverged_in_epoch": outcome.diverged, "seconds": outcome.seconds}
-    folder.save_arrays("weights", params=params, predictions=quine.predict(params))
+    folder.save_arrays("weights", params=params, predictions=quine.predict(params), **arrays)
     folder.save_result(result)
     if outcome.interrupted is not None:
         raise InterruptedRunError(outcome.interrupted)
     return result
 
 
-def _growing(config: AuxiliaryConfig, network: Any, images: Images, optimizer: Any, temperature: float, n: int) -> Step:
-    """Scale-free epochs whose weight of replication grows; the state is a `Learning` and the number of the epoch."""
-    ratio = config.last_weight / config.first_weight
+class _Growing(NamedTuple):
+    """A scale-free training between two epochs."""
 
-    def step(key: jax.Array, state: tuple[Learning, jax.Array]) -> tuple[tuple[Learning, jax.Array], Any]:
-        learning, epoch = state
-        weight = (not config.task_only) * config.first_weight * ratio ** (epoch / max(config.epochs - 1, 1))
-        batch = min(500, images.train.shape[0])
-        inner = quines.scale_free_epoch(network, images, optimizer, weight, temperature, batch, n)
+    learning: Learning
+    numbering: jax.Array  # i32[N]
+    epoch: jax.Array  # i32[]
+
+
+def _growing(
+    network: Auxiliary,
+    images: Images,
+    optimizer: optax.GradientTransformation,
+    weights: jax.Array,
+    temperature: float,
+    updates: int,
+    renumbers: bool,
+) -> Step:
+    """Scale-free epochs with a weight of replication for each, f32[epochs]; the state is a `_Growing`."""
+    batch = min(500, images.train.shape[0])
+
+    def step(key: jax.Array, state: _Growing) -> tuple[_Growing, Any]:
+        learning, numbering, epoch = state
+        if renumbers:
+            now = network.quine.renumbered(numbering)
+            numbering = numbering[quines.best_numbering(now, learning.params)]
+        numbered = network.renumbered(numbering)
+        inner = quines.scale_free_epoch(numbered, images, optimizer, weights[epoch], temperature, batch, updates)
         learning, info = inner(key, learning)
-        return (learning, epoch + 1), info
+        return _Growing(learning, numbering, epoch + 1), info
 
     return step
 

@@ -14,6 +14,7 @@ from neuralmutator.quine.network import (
     vanilla,
     weightwise,
 )
+from neuralmutator.quine.numbering import Numbered, best_numbering, numbered
 from neuralmutator.quine.regeneration import Exact, continued, exact, homeostatic, in_place, newton, plain
 from neuralmutator.quine.soup import soup
 from neuralmutator.quine.stability import (
@@ -38,9 +39,11 @@ __all__ = [
     "Images",
     "Kind",
     "Learning",
+    "Numbered",
     "Quine",
     "Replication",
     "auxiliary",
+    "best_numbering",
     "continued",
     "distance_after",
     "exact",
@@ -57,6 +60,7 @@ __all__ = [
     "margin",
     "newton",
     "noisy",
+    "numbered",
     "paper_epoch",
     "plain",
     "quotient",

@@ -4,6 +4,7 @@ The first half of the input is the address of a weight, the second half an image
 the first output is the weight, the others are the logits of the classes.
 """
 
+import dataclasses
 import itertools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -35,6 +36,10 @@ class Auxiliary:
     def num_params(self) -> int:
         """Number of weights, N."""
         return self.network.num_params
+
+    def renumbered(self, numbering: jax.Array) -> "Auxiliary":
+        """See `Quine.renumbered`."""
+        return dataclasses.replace(self, quine=self.quine.renumbered(numbering))
 
     def embed(self, images: jax.Array) -> jax.Array:
         """Images f32[B, pixels] of 0 to 1 as inputs f32[B, D] without a coordinate."""

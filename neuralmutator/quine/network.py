@@ -79,6 +79,10 @@ class Quine:
         """The same network under other addresses f32[N, D]."""
         return dataclasses.replace(self, addresses=addresses)
 
+    def renumbered(self, numbering: jax.Array) -> "Quine":
+        """The same network whose weight c is asked for at the address of weight numbering[c], i32[N]."""
+        return self.with_addresses(self.addresses[numbering])
+
     @property
     def num_params(self) -> int:
         """Number of weights, N."""
