@@ -1,6 +1,6 @@
 """neuralmutator: neural networks that rewrite, copy and regrow themselves, evolved by the whole population at once."""
 
-from neuralmutator import fitness, measures, mutators, networks, quine, selection, speciation
+from neuralmutator import fitness, measures, mutators, nca, networks, quine, selection, speciation
 from neuralmutator.core import rollout
 from neuralmutator.evolution import Evolution, Generation, State, evolution, run
 from neuralmutator.experiment import presets
@@ -18,6 +18,7 @@ __all__ = [
     "hall_of_fame",
     "measures",
     "mutators",
+    "nca",
     "networks",
     "presets",
     "quine",

@@ -10,6 +10,7 @@ import tyro
 
 from neuralmutator.cli.evaluate import Evaluate, evaluate
 from neuralmutator.cli.evolve import Evolve, evolve, preset
+from neuralmutator.cli.nca import Nca, nca
 from neuralmutator.cli.plot import Plot, plot
 from neuralmutator.cli.quine import Quine, quine
 from neuralmutator.cli.replay import Replay, replay
@@ -21,6 +22,7 @@ COMMANDS: dict[type, Callable[[Any], int]] = {
     Replay: replay,
     Plot: plot,
     Quine: quine,
+    Nca: nca,
 }
 
 
@@ -50,6 +52,7 @@ def _parse(argv: list[str]) -> Any:
         | Annotated[Replay, tyro.conf.subcommand("replay")]
         | Annotated[Plot, tyro.conf.subcommand("plot")]
         | Annotated[Quine, tyro.conf.subcommand("quine")]
+        | Annotated[Nca, tyro.conf.subcommand("nca")]
     )
     boxed = io.StringIO()
     try:

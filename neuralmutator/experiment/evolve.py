@@ -1,31 +1,23 @@
 """A whole run of the Neural Mutator: from a configuration to a finished run folder."""
 
 import math
-import signal
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 import numpy as np
 
 from neuralmutator.experiment.config import Config, build_evolution, build_policy, changes
 from neuralmutator.experiment.run_folder import RunError, RunFolder
-from neuralmutator.experiment.runner import InterruptedRunError, chunk_size, compile_chunk, stream
+from neuralmutator.experiment.runner import Display, chunk_size, compile_chunk, drive
 from neuralmutator.fitness import play
 from neuralmutator.genome import Genome
 
 FRESH = 2**31  # episodes after a run draw from keys that no generation has used
-
-
-class Display(Protocol):
-    """What shows a run while it goes on."""
-
-    def update(self, moment: int, metrics: dict[str, Any]) -> None:
-        """Shows the newest metrics after `moment` generations."""
 
 
 def keys(config: Config) -> tuple[jax.Array, jax.Array]:
@@ -99,40 +91,34 @@ def evolve(
     # What divides both is the chunk of the first call, unless the number of generations has grown since.
     chunk = chunk_size(math.gcd(moment, config.generations))
     folder.truncate_metrics(moment)
-    with ThreadPoolExecutor(2) as pool, _signals_raise(), _tensorboard(folder.path, tensorboard) as events:
+    with ThreadPoolExecutor(2) as pool, _tensorboard(folder.path, tensorboard) as events:
         compiling = pool.submit(compile_chunk, evolution.step, key_run, template, chunk)
         champion_kind = jax.eval_shape(lambda state: state.champion, template)
         testing = pool.submit(compile_fresh, config, champion_kind, test_episodes)
         start = jax.jit(evolution.init)(key_init) if start is None else start
         program = compiling.result()
         compiled = time.perf_counter() - began
-        state, saved, saved_at = start, moment, time.perf_counter()
-        with display(config, moment) if display else nullcontext() as shown:
-            try:
-                clock = time.perf_counter()
-                for done, state, info in stream(program, key_run, start, chunk, config.generations, moment):
-                    jax.block_until_ready(info)
-                    rows = _rows(info.metrics, moment, time.perf_counter() - clock)
-                    clock = time.perf_counter()
-                    folder.append_metrics(rows)
-                    for row in rows if events else ():
-                        for name, value in row.items():
-                            events.add_scalar(name, value, row["generation"])
-                    moment = done
-                    for row in rows:
-                        if row["non_finite"] == config.population_size:
-                            raise RunError(f"no member of generation {row['generation']} has a finite fitness")
-                    if shown:
-                        shown.update(done, rows[-1])
-                    if time.perf_counter() - saved_at > save_every:
-                        folder.save(moment, state)
-                        saved, saved_at = moment, time.perf_counter()
-            except KeyboardInterrupt as stop:
-                raise InterruptedRunError(moment) from stop
-            finally:
-                if moment > saved:
-                    folder.save(moment, state)
-                folder.close()
+
+        def check(rows: list[dict[str, Any]]) -> None:
+            for row in rows:
+                for name, value in row.items() if events else ():
+                    events.add_scalar(name, value, row["generation"])
+                if row["non_finite"] == config.population_size:
+                    raise RunError(f"no member of generation {row['generation']} has a finite fitness")
+
+        state = drive(
+            folder,
+            program,
+            key_run,
+            start,
+            chunk=chunk,
+            length=config.generations,
+            moment=moment,
+            rows=lambda info, moment, seconds: _rows(info.metrics, moment, seconds),
+            save_every=save_every,
+            display=display(config, moment) if display else None,
+            check=check,
+        )
         folder.save_champion(state.champion)
         returns = np.asarray(testing.result()(jax.random.fold_in(jax.random.key(config.seed), FRESH), state.champion))
     result = {
@@ -171,23 +157,6 @@ def _rows(metrics: dict[str, jax.Array], start: int, seconds: float) -> list[dic
         if "env_steps" in columns:
             row["env_steps_per_second"] = float(columns["env_steps"].sum()) / seconds
     return rows
-
-
-class _signals_raise(AbstractContextManager):  # noqa: N801 (reads as a statement)
-    """SIGTERM, too, raises KeyboardInterrupt; what was there is put back."""
-
-    def __enter__(self) -> None:
-        def stop(*_: Any) -> None:
-            raise KeyboardInterrupt
-
-        try:
-            self._old = signal.signal(signal.SIGTERM, stop)
-        except ValueError:  # not in the main thread: signals are the caller's business
-            self._old = None
-
-    def __exit__(self, *_: Any) -> None:
-        if self._old is not None:
-            signal.signal(signal.SIGTERM, self._old)
 
 
 def _tensorboard(path: Path, wanted: bool) -> AbstractContextManager:

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +63,16 @@ class RunFolder:
         Raises:
             RunError: if this is not a readable run folder.
         """
+        return self.read_config(from_dict)
+
+    def read_config(self, make: Callable[[dict[str, Any]], Any]) -> Any:
+        """What `make` makes of `config.json`; it may raise ValueError for the configuration of another kind of run.
+
+        Raises:
+            RunError: if this is not a readable run folder.
+        """
         try:
-            return from_dict(json.loads((self.path / "config.json").read_text()))
+            return make(json.loads((self.path / "config.json").read_text()))
         except FileNotFoundError as error:
             raise RunError(f"{self.path} is not a run folder: it has no config.json") from error
         except (OSError, ValueError, AttributeError) as error:
@@ -129,7 +138,7 @@ class RunFolder:
 
     def truncate_metrics(self, moment: int) -> None:
         """Forgets the metrics of this moment and later ones: a run goes on from a checkpoint before them."""
-        kept = [line for line in self._metric_lines() if line["generation"] < moment]
+        kept = self.metric_lines()[:moment]
         _write(self.path / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in kept))
 
     def metrics(self) -> dict[str, np.ndarray]:
@@ -138,13 +147,14 @@ class RunFolder:
         Raises:
             RunError: if there are none.
         """
-        lines = self._metric_lines()
+        lines = self.metric_lines()
         if not lines:
             raise RunError(f"{self.path} has no metrics yet")
         names = {name: None for line in lines for name in line}
         return {n: np.array([math.nan if line.get(n) is None else line[n] for line in lines]) for n in names}
 
-    def _metric_lines(self) -> list[dict[str, Any]]:
+    def metric_lines(self) -> list[dict[str, Any]]:
+        """The metrics as they were written, one dict per moment; none if there are none."""
         try:
             text = (self.path / "metrics.jsonl").read_text()
         except FileNotFoundError:
@@ -172,20 +182,28 @@ class RunFolder:
         np.savez(temporary, **numbers)
         os.replace(temporary, self.path / f"{name}.npz")
 
+    def load_arrays(self, name: str, fields: Sequence[str]) -> dict[str, np.ndarray]:
+        """The named arrays of `name.npz`.
+
+        Raises:
+            RunError: if there are none, or they cannot be read.
+        """
+        place = self.path / f"{name}.npz"
+        try:
+            with np.load(place) as data:
+                return {field: data[field] for field in fields}
+        except FileNotFoundError as error:
+            raise RunError(f"{self.path} has no {name} yet") from error
+        except Exception as error:  # NumPy and zipfile raise half a dozen kinds
+            raise RunError(f"cannot read {place}: {error}") from error
+
     def load_champion(self) -> Genome:
         """The champion.
 
         Raises:
             RunError: if there is none, or it cannot be read.
         """
-        place = self.path / "champion.npz"
-        try:
-            with np.load(place) as data:
-                return Genome(**{name: jax.numpy.asarray(data[name]) for name in Genome._fields})
-        except FileNotFoundError as error:
-            raise RunError(f"{self.path} has no champion yet") from error
-        except Exception as error:  # NumPy and zipfile raise half a dozen kinds
-            raise RunError(f"cannot read {place}: {error}") from error
+        return Genome(**jax.tree.map(jax.numpy.asarray, self.load_arrays("champion", Genome._fields)))
 
     def save_result(self, result: dict[str, Any]) -> None:
         """Writes `result.json`; numbers that are not finite become null."""

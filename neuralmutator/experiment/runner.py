@@ -1,11 +1,22 @@
 """Chunked scans: while the host looks at one chunk of moments, the next one is already running."""
 
-from collections.abc import Iterator
-from typing import Any
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Protocol
 
 import jax
 
 from neuralmutator.core import PyTree, Step, rollout
+from neuralmutator.experiment.run_folder import RunFolder
+
+
+class Display(Protocol):
+    """What shows a run while it goes on."""
+
+    def update(self, moment: int, metrics: dict[str, Any]) -> None:
+        """Shows the newest metrics after `moment` moments."""
 
 
 class InterruptedRunError(Exception):
@@ -52,3 +63,85 @@ def stream(
         yield done, *pending
         pending = following
     yield length, *pending
+
+
+Rows = Callable[[PyTree, int, float], list[dict[str, Any]]]
+"""``(infos [chunk, ...], first moment, seconds) -> one dict of metrics per moment``."""
+
+
+def drive(
+    folder: RunFolder,
+    program: Any,
+    key: jax.Array,
+    state: PyTree,
+    *,
+    chunk: int,
+    length: int,
+    moment: int,
+    rows: Rows,
+    save_every: float,
+    display: AbstractContextManager[Display] | None = None,
+    check: Callable[[list[dict[str, Any]]], None] | None = None,
+) -> PyTree:
+    """Runs a whole run with its metrics and checkpoints on disk, and saves when it is stopped from outside.
+
+    Args:
+        folder: of the run.
+        program: what `compile_chunk` gave.
+        key: key of the whole run.
+        state: state at moment `moment`.
+        chunk: moments per call.
+        length: number of moments of the whole run.
+        moment: first moment.
+        rows: makes metrics of infos.
+        save_every: seconds between two checkpoints.
+        display: shows the newest metrics.
+        check: sees the metrics of every chunk after they are written; may raise.
+
+    Returns:
+        The last state.
+
+    Raises:
+        InterruptedRunError: on SIGINT or SIGTERM, after saving.
+    """
+    saved, saved_at = moment, time.perf_counter()
+    with _signals_raise(), display or nullcontext() as shown:
+        try:
+            clock = time.perf_counter()
+            for done, newest, info in stream(program, key, state, chunk, length, moment):
+                jax.block_until_ready(info)
+                metrics = rows(info, moment, time.perf_counter() - clock)
+                clock = time.perf_counter()
+                folder.append_metrics(metrics)
+                state, moment = newest, done
+                if check:
+                    check(metrics)
+                if shown:
+                    shown.update(done, metrics[-1])
+                if time.perf_counter() - saved_at > save_every:
+                    folder.save(moment, state)
+                    saved, saved_at = moment, time.perf_counter()
+        except KeyboardInterrupt as stop:
+            raise InterruptedRunError(moment) from stop
+        finally:
+            if moment > saved:
+                folder.save(moment, state)
+            folder.close()
+    return state
+
+
+class _signals_raise(AbstractContextManager):  # noqa: N801 (reads as a statement)
+    """SIGTERM, too, raises KeyboardInterrupt; what was there is put back."""
+
+    def __enter__(self) -> None:
+        def stop(*_: Any) -> None:
+            raise KeyboardInterrupt
+
+        try:
+            self._old = signal.signal(signal.SIGTERM, stop)
+        except ValueError:  # not in the main thread: signals are the caller's business
+            self._old = None
+
+    def __exit__(self, *_: Any) -> None:
+        if self._old is not None:
+            signal.signal(signal.SIGTERM, self._old)

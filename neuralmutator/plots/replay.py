@@ -1,19 +1,17 @@
 """A film of one episode: the game on the left, what the policy sees, thinks and does on the right."""
 
-import subprocess
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from functools import cache
-from itertools import chain, pairwise
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-import imageio_ffmpeg
 import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from neuralmutator.experiment.play import Recording
+from neuralmutator.plots.video import check_video, write_video
 
 INK, FAINT, EDGE, BAND, CHOSEN = "#2b2f36", "#8a8f98", "#b9bdc4", "#f1f3f6", "#2b2f36"
 SHADES = (matplotlib.colormaps["RdBu_r"](np.linspace(0.04, 0.96, 256))[:, :3] * 255).astype(np.float32)  # low … high
@@ -70,11 +68,7 @@ def replay_video(
     Raises:
         ValueError: if the episode is empty, the numbers of names do not fit it, or the path is not a film's.
     """
-    path = Path(path)
-    if path.suffix not in (".mp4", ".gif"):
-        raise ValueError(f"path must end in .mp4 or .gif, got {path}")
-    if not isinstance(fps, int) or fps < 1:
-        raise ValueError(f"fps must be a whole number of at least 1, got {fps!r}")
+    check_video(path, fps)
     if len(recording.frames) == 0:
         raise ValueError("recording must hold at least one step, got none")
     for argument, given, wanted in (
@@ -83,16 +77,7 @@ def replay_video(
     ):
         if len(given) != wanted:
             raise ValueError(f"{argument} must hold {wanted} names, got {len(given)}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    film = pictures(recording, names, action_names, title)
-    if path.suffix == ".mp4" and (encoder := _encoder()):
-        _encode(encoder, film, path, fps)
-        return path
-    path = path.with_suffix(".gif")
-    small = (Image.fromarray(picture).reduce(2) for picture in film)
-    delay = max(20, round(100 / fps) * 10)  # below 20 ms browsers fall back to 100
-    next(small).save(path, save_all=True, append_images=small, duration=delay, loop=0)
-    return path
+    return write_video(pictures(recording, names, action_names, title), path, fps, gif_reduction=2)
 
 
 def pictures(
@@ -137,30 +122,6 @@ def pictures(
             draw.text((x + 6, y), named[-1][i], "white" if chosen else INK, _font(14, bold=bool(chosen)), "lm")
             draw.text((WIDTH - MARGIN - 8, y), _number(outputs[t, i]), "white" if chosen else FAINT, _font(14), "rm")
         yield np.asarray(canvas)
-
-
-def _encoder() -> str | None:
-    try:
-        return imageio_ffmpeg.get_ffmpeg_exe()
-    except RuntimeError:  # there is none for this machine
-        return None
-
-
-def _encode(encoder: str, film: Iterator[np.ndarray], path: Path, fps: int) -> None:
-    # Not by imageio_ffmpeg.write_frames: its `preexec_fn` makes a fork, which may deadlock beside JAX's threads.
-    first = next(film)
-    size = f"{first.shape[1]}x{first.shape[0]}"
-    source = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", size, "-r", str(fps), "-i", "-"]
-    target = ["-c:v", "libx264", "-preset", "fast", "-crf", "20", "-pix_fmt", "yuv420p", "-movflags", "+faststart"]
-    command = [encoder, "-y", "-loglevel", "error", *source, *target, str(path)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        assert process.stdin is not None
-        with suppress(BrokenPipeError):  # it has ended early, and says why
-            for picture in chain([first], film):
-                process.stdin.write(picture.tobytes())
-        complaint = process.communicate()[1].decode(errors="replace")
-    if process.returncode:
-        raise OSError(f"cannot write {path}: {complaint}")
 
 
 def _layout(

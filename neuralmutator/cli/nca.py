@@ -1,0 +1,114 @@
+"""``neuralmutator nca train``, ``neuralmutator nca film`` and ``neuralmutator nca page``."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import tyro
+
+from neuralmutator import nca as automata
+from neuralmutator.experiment import nca as runs
+from neuralmutator.experiment.nca import FilmConfig, NcaConfig
+from neuralmutator.experiment.run_folder import RunFolder, free_folder
+from neuralmutator.experiment.runner import InterruptedRunError
+from neuralmutator.plots.nca import film_frames, film_strip, loss_figure, pool_sheet
+from neuralmutator.plots.video import check_video, write_video
+
+STRIP = (0, 8, 16, 24, 32, 40, 48, 64, 80, 96, 128, 200, 300, 400, 600, 800)
+"""Updates that the film strip of a run shows."""
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train an automaton to grow an image from one cell; leaves a run folder.
+
+    The folder holds the configuration, metrics (JSON lines), a checkpoint, the parameters, the loss curve, a film strip
+    of the growth and a sheet of the pool. Ctrl-C saves; --resume goes on, bit for bit.
+    """
+
+    config: Annotated[NcaConfig, tyro.conf.arg(name="")]
+    output: Path | None = None
+    """The run folder; runs/nca-REGIME-1, -2 … if not given."""
+    resume: bool = False
+    """Go on with the run in --output, from its newest checkpoint."""
+    save_every: float = 60.0
+    """Seconds between two checkpoints."""
+    quiet: bool = False
+    """No progress display."""
+
+
+@dataclass(frozen=True)
+class Film:
+    """Film an automaton: how it grows, is damaged and recovers, or grows turned."""
+
+    run: tyro.conf.Positional[str]
+    """The run folder; or growing, persistent, regenerating: automata that come with the package."""
+    config: Annotated[FilmConfig, tyro.conf.arg(name="")]
+    output: Path = Path("film.mp4")
+    """The film, .mp4 or .gif."""
+    scale: int = 6
+    """Pixels along the side of a cell."""
+    fps: int = 30
+
+
+@dataclass(frozen=True)
+class Nca:
+    """Cellular automata that grow, persist and regenerate."""
+
+    command: Annotated[
+        Annotated[Train, tyro.conf.subcommand("train", prefix_name=False)]
+        | Annotated[Film, tyro.conf.subcommand("film", prefix_name=False)],
+        tyro.conf.arg(name=""),
+    ]
+
+
+def nca(options: Nca) -> int:
+    """Runs the command; exit status 0, or 130 when it was interrupted and saved."""
+    if isinstance(options.command, Film):
+        return _film(options.command)
+    return _train(options.command)
+
+
+def _train(options: Train) -> int:
+    if options.resume and options.output is None:
+        raise ValueError("--resume needs --output, the folder of the run to go on with")
+    config = options.config
+    output = options.output or free_folder(f"nca-{config.regime}")
+    try:
+        result = runs.train(
+            config, output, resume=options.resume, show=not options.quiet, save_every=options.save_every
+        )
+    except InterruptedRunError as stop:
+        print(f"Stopped after {stop.moment} steps; the same command with --resume --output {output} goes on.")
+        return 130
+    pictures(output)
+    print(
+        f"{output}: {result['steps']} training steps in {result['seconds']:.0f} s, {result['num_params']:,} parameters"
+    )
+    print(f"log10 loss of the last 100: {result['log10_loss_of_last_100']:.2f}")
+    return 0
+
+
+def pictures(path: Path) -> None:
+    """Draws the loss curve, the film strip and the sheet of the pool into the folder of a finished run."""
+    config, target, params = runs.load(path)
+    folder, name = RunFolder(path), f"{config.target}, {config.regime}"
+    loss_figure(folder.metrics(), f"Training: {name}", config.drop_at).savefig(path / "training.png")
+    frames = runs.film(config, params, target.shape[:2], FilmConfig(steps=max(STRIP))) / 255
+    shown = [*(frames[t] for t in STRIP), np.asarray(automata.to_rgb(target))]
+    labels = [*(f"step {t}" for t in STRIP), "target"]
+    film_strip(shown, labels, f"Growth: {name}", columns=9).savefig(path / "growth.png")
+    grids = folder.load_arrays("pool", ("grids",))["grids"]
+    if len(grids):
+        pool_sheet(np.asarray(automata.to_rgb(grids)), f"Pool: {name}").savefig(path / "pool.png")
+
+
+def _film(options: Film) -> int:
+    check_video(options.output, options.fps)
+    if options.scale < 1:
+        raise ValueError(f"scale must be at least 1, got {options.scale}")
+    config, target, params = runs.load(options.run)
+    frames = runs.film(config, params, target.shape[:2], options.config)
+    print(write_video(film_frames(frames, options.scale), options.output, options.fps))
+    return 0

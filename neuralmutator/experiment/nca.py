@@ -1,0 +1,271 @@
+"""Runs of cellular automata: from a configuration to a finished run folder."""
+
+import dataclasses
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from neuralmutator import nca
+from neuralmutator.core import rollout
+from neuralmutator.experiment.progress import Progress
+from neuralmutator.experiment.run_folder import RunError, RunFolder
+from neuralmutator.experiment.runner import chunk_size, compile_chunk, drive
+from neuralmutator.experiment.targets import load_target
+
+
+@dataclass(frozen=True)
+class NcaConfig:
+    """A training of a growing automaton; the defaults are the article's."""
+
+    target: str = "newt"
+    """An image file with alpha; newt (bundled); an emoji or its Unicode name (lizard), with the Noto colour font."""
+    regime: Literal["growing", "persistent", "regenerating"] = "growing"
+    """What rollouts start from: the seed; a pool of what grew before; the same, some of it damaged."""
+    steps: int = 8000
+    """Training steps."""
+    size: int = 40
+    """Longer side of the target, cells."""
+    padding: int = 16
+    """Empty cells on each side of it."""
+    channels: int = 16
+    hidden: int = 128
+    fire_rate: float = 0.5
+    """Probability that a cell changes in an update."""
+    learning_rate: float = 2e-3
+    drop_at: int = 2000
+    """Training step from which on the learning rate is a tenth."""
+    batch_size: int = 8
+    pool_size: int = 1024
+    seed: int = 0
+
+
+def build(config: NcaConfig) -> tuple[nca.Automaton, np.ndarray, nca.Trainer]:
+    """Automaton, target f32[H, W, 4] and trainer of a configuration.
+
+    Raises:
+        ValueError: naming the field, its value and what is allowed.
+    """
+    for name, least in (("steps", 1), ("drop_at", 0), ("seed", 0)):
+        value = getattr(config, name)
+        if not isinstance(value, int) or value < least:
+            raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
+    if not 0 < config.learning_rate < math.inf:
+        raise ValueError(f"learning_rate must be a finite number above 0, got {config.learning_rate!r}")
+    target = load_target(config.target, config.size, config.padding)
+    automaton = nca.growing(config.channels, config.hidden, config.fire_rate)
+    trainer = nca.trainer(
+        automaton,
+        jnp.asarray(target),
+        config.regime,
+        nca.schedule(config.learning_rate, config.drop_at),
+        config.batch_size,
+        config.pool_size,
+        # Where rollouts run one after another, what is far from the target is computed when life gets there.
+        margin=max(config.padding - 4, 0) if jax.default_backend() == "cpu" else 0,
+    )
+    return automaton, target, trainer
+
+
+def train(
+    config: NcaConfig, output: str | Path, *, resume: bool = False, show: bool = False, save_every: float = 60.0
+) -> dict[str, Any]:
+    """Trains an automaton and leaves a run folder: configuration, metrics, checkpoints, parameters, target, pool.
+
+    A run that is stopped and resumed ends with the bits of an undisturbed one.
+
+    Args:
+        config: what to run.
+        output: the run folder; must not exist yet, or with `resume` hold a run of the same configuration (its number of
+            steps may have grown).
+        resume: go on from the newest checkpoint.
+        show: whether a live display goes to the terminal.
+        save_every: seconds between two checkpoints.
+
+    Returns:
+        The result, as in `result.json`.
+
+    Raises:
+        ValueError: if the configuration is not valid.
+        RunError: if the folder cannot be used, or the loss is no longer finite.
+        InterruptedRunError: on SIGINT or SIGTERM, after saving.
+    """
+    began = time.perf_counter()
+    _, target, trainer = build(config)
+    folder = _continue(output, config) if resume else RunFolder.create(output, config, keep=1)
+    folder.save_arrays("target", target=target)
+    key_init, key_run = jax.random.split(jax.random.key(config.seed))
+    moment, state = folder.restore(jax.eval_shape(trainer.init, key_init)) if resume else (0, None)
+    state = jax.jit(trainer.init)(key_init) if state is None else state
+    folder.truncate_metrics(moment)
+    chunk = chunk_size(math.gcd(moment, config.steps))
+    program = compile_chunk(trainer.step, key_run, state, chunk)
+    compiled = time.perf_counter() - began
+
+    def check(rows: list[dict[str, Any]]) -> None:
+        broken = next((row["step"] for row in rows if not math.isfinite(row["loss"])), None)
+        if broken is not None:
+            raise RunError(f"the loss of step {broken} is not finite; try a smaller learning_rate or another seed")
+
+    state = drive(
+        folder,
+        program,
+        key_run,
+        state,
+        chunk=chunk,
+        length=config.steps,
+        moment=moment,
+        rows=_rows,
+        save_every=save_every,
+        display=Progress(f"{config.regime} {config.target}", config.steps, _describe, moment) if show else None,
+        check=check,
+    )
+    folder.save_arrays("automaton", params=state.params)
+    folder.save_arrays("pool", grids=state.pool[:64, ..., :4])
+    losses = np.array([row["log10_loss"] for row in folder.metric_lines()[-100:]])
+    result = {
+        "target": config.target,
+        "regime": config.regime,
+        "steps": config.steps,
+        "num_params": int(state.params.size),
+        "log10_loss_of_last_100": float(np.log10(np.mean(10**losses))),
+        "compile_seconds": compiled,
+        "seconds": time.perf_counter() - began,
+    }
+    folder.save_result(result)
+    return result
+
+
+def load(path: str | Path) -> tuple[NcaConfig, np.ndarray, jax.Array]:
+    """Configuration, target f32[H, W, 4] and parameters f32[P] of a finished or stopped run.
+
+    Raises:
+        RunError: if this is not the folder of such a run, or it has no parameters yet.
+    """
+    folder = RunFolder(path)
+    config = folder.read_config(_config)
+    arrays = folder.load_arrays("automaton", ("params",)) | folder.load_arrays("target", ("target",))
+    return config, arrays["target"], jnp.asarray(arrays["params"])
+
+
+def _config(data: dict[str, Any]) -> NcaConfig:
+    if not isinstance(data, dict) or set(data) != {field.name for field in dataclasses.fields(NcaConfig)}:
+        raise ValueError("not the configuration of a cellular automaton's run")
+    return NcaConfig(**data)
+
+
+def _continue(output: str | Path, config: NcaConfig) -> RunFolder:
+    folder = RunFolder(output, keep=1)
+    old = folder.read_config(_config)
+    new = dataclasses.asdict(config)
+    differing = [name for name, value in dataclasses.asdict(old).items() if value != new[name] and name != "steps"]
+    if differing:
+        raise RunError(f"{output} was begun with another {differing[0]}: resume takes the options of the first call")
+    if config.steps < old.steps:
+        raise RunError(f"steps must be at least {old.steps} as in {output}, got {config.steps}")
+    folder.save_config(config)
+    return folder
+
+
+def _rows(info: nca.Trained, start: int, seconds: float) -> list[dict[str, Any]]:
+    losses, lengths = np.asarray(info.loss, np.float64), np.asarray(info.length)
+    return [
+        {
+            "step": start + i,
+            "loss": float(losses[i]),
+            "log10_loss": float(np.log10(losses[i])),
+            "length": int(lengths[i]),
+            "seconds": seconds / len(losses),
+        }
+        for i in range(len(losses))
+    ]
+
+
+def _describe(metrics: dict[str, Any]) -> str:
+    return f"log10 loss {metrics['log10_loss']:.2f}  {metrics['seconds']:.2f} s/step"
+
+
+@dataclass(frozen=True)
+class FilmConfig:
+    """What is filmed."""
+
+    steps: int = 400
+    """Updates."""
+    damage: Literal["left", "right", "top", "bottom", "centre", "disc"] | None = None
+    """What is erased: a half, a square in the middle, or a disc."""
+    damage_at: int = 200
+    """Updates before the damage."""
+    x: int | None = None
+    """Centre of the disc, cells from the left; the middle of the grid if not given."""
+    y: int | None = None
+    """… and from the top."""
+    radius: float = 8.0
+    """Of the disc, cells."""
+    angle: float = 0.0
+    """By which cells perceive the grid turned, degrees: what grows is turned by it, anticlockwise."""
+    every: int = 1
+    """Updates between two frames."""
+    seed: int = 0
+
+
+def film(config: NcaConfig, params: jax.Array, shape: tuple[int, int], options: FilmConfig) -> np.ndarray:
+    """Grows a pattern, and damages it where wanted.
+
+    Args:
+        config: configuration of the run that the automaton is from.
+        params: f32[P].
+        shape: height and width of the grid.
+        options: what is filmed.
+
+    Returns:
+        u8[frames, H, W, 3]: the seed, and the grid after every `options.every` updates.
+
+    Raises:
+        ValueError: naming the field, its value and what is allowed.
+    """
+    for name in ("steps", "every", "damage_at"):
+        value = getattr(options, name)
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+    if options.every > options.steps:
+        raise ValueError(f"every must be at most {options.steps}, the steps, got {options.every}")
+    mask = _mask(options, shape)
+    if options.damage and options.damage_at >= options.steps:
+        raise ValueError(f"damage_at must be less than {options.steps}, the steps, got {options.damage_at}")
+    automaton = nca.growing(config.channels, config.hidden, config.fire_rate, math.radians(options.angle))
+    damage_at = options.damage_at if options.damage else options.steps
+
+    def shoot(key: jax.Array, params: jax.Array, mask: jax.Array) -> jax.Array:
+        def look(key: jax.Array, grid: jax.Array) -> tuple[jax.Array, jax.Array]:
+            grid = automaton.update(key, params, grid)
+            return grid, jnp.round(255 * nca.to_rgb(grid)).astype(jnp.uint8)
+
+        start = nca.seed(shape, config.channels)
+        first = jnp.round(255 * nca.to_rgb(start)).astype(jnp.uint8)[None]
+        grid, growth = rollout(look, key, start, damage_at)
+        _, after = rollout(look, key, grid * mask, options.steps - damage_at, start=damage_at)
+        return jnp.concatenate([first, growth, after])[:: options.every]
+
+    return np.asarray(jax.jit(shoot)(jax.random.key(options.seed), params, mask))
+
+
+def _mask(options: FilmConfig, shape: tuple[int, int]) -> jax.Array:
+    height, width = shape
+    if options.damage is None:
+        return jnp.ones((height, width, 1))
+    if options.damage != "disc":
+        return nca.cut(options.damage, height, width)
+    x = width // 2 if options.x is None else options.x
+    y = height // 2 if options.y is None else options.y
+    for name, value, most in (("x", x, width), ("y", y, height)):
+        if not 0 <= value < most:
+            raise ValueError(f"{name} must lie between 0 and {most - 1}, within the grid, got {value}")
+    if not 0 < options.radius < math.inf:
+        raise ValueError(f"radius must be a finite number above 0, got {options.radius!r}")
+    across, down = jnp.arange(width)[None, :] - x, jnp.arange(height)[:, None] - y
+    return (across**2 + down**2 > options.radius**2).astype(jnp.float32)[..., None]

@@ -1,0 +1,58 @@
+"""What is done to a grown pattern: masks f32[H, W, 1] of 0 (erased) and 1, which grids are multiplied by."""
+
+from typing import Literal, get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+Damage = Literal["left", "right", "top", "bottom", "centre"]
+"""The article's five: halves that are erased, and a square of 16 × 16 cells."""
+
+
+def circle(key: jax.Array, height: int, width: int) -> jax.Array:
+    """A random disc is erased: its centre within the middle half of the grid, its radius a tenth to four tenths.
+
+    Lengths are in units of half the grid, as in the article's code.
+    """
+    key_centre, key_radius = jax.random.split(key)
+    x, y = jax.random.uniform(key_centre, (2,), minval=-0.5, maxval=0.5)
+    radius = jax.random.uniform(key_radius, minval=0.1, maxval=0.4)
+    return disc(height, width, x, y, radius)
+
+
+def disc(
+    height: int, width: int, x: float | jax.Array = 0.0, y: float | jax.Array = 0.0, radius: float | jax.Array = 0.4
+) -> jax.Array:
+    """A disc is erased; its centre and radius in units of half the grid, the middle is (0, 0)."""
+    across, down = jnp.linspace(-1, 1, width)[None, :] - x, jnp.linspace(-1, 1, height)[:, None] - y
+    return (across**2 + down**2 >= radius**2).astype(jnp.float32)[..., None]
+
+
+def cut(damage: Damage, height: int, width: int, square: int = 16) -> jax.Array:
+    """One of the article's five damages.
+
+    Args:
+        damage: which part is erased.
+        height: of the grid.
+        width: of the grid.
+        square: side of the central square.
+
+    Raises:
+        ValueError: if there is no such damage, or the square is larger than the grid.
+    """
+    if damage not in get_args(Damage):
+        raise ValueError(f"damage must be one of {', '.join(get_args(Damage))}, got {damage!r}")
+    if square > min(height, width):
+        raise ValueError(f"square must be at most {min(height, width)}, the side of the grid, got {square}")
+    mask = np.ones((height, width, 1), np.float32)
+    top, left = (height - square) // 2, (width - square) // 2
+    erased: dict[str, tuple[slice, slice]] = {
+        "left": np.s_[:, : width // 2],
+        "right": np.s_[:, width // 2 :],
+        "top": np.s_[: height // 2, :],
+        "bottom": np.s_[height // 2 :, :],
+        "centre": np.s_[top : top + square, left : left + square],
+    }
+    mask[erased[damage]] = 0
+    return jnp.asarray(mask)
