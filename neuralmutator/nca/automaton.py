@@ -179,7 +179,7 @@ class Developed(NamedTuple):
     """A grid after some updates."""
 
     grid: jax.Array  # f32[H, W, C]
-    escaped: jax.Array  # bool[]: life has reached the border of the window, so that `grid` is not what it should be
+    room: jax.Array  # i32[] least number of cells that were between life and the border of the grid
 
 
 def develop(
@@ -194,7 +194,7 @@ def develop(
     """Updates a grid a number of times that may differ from call to call of one program.
 
     What is not alive is empty after an update: while all life is within a window, no more than that need be computed,
-    and the result is the same.
+    and the result is the same. Where it was not (``room <= margin``), updates stop, and the grid is not to be used.
 
     Args:
         automaton: what grows.
@@ -208,23 +208,23 @@ def develop(
     height, width = grid.shape[:2]
     window = (slice(margin, height - margin), slice(margin, width - margin))
 
+    def room(grid: jax.Array) -> jax.Array:
+        living = automaton.alive(grid)
+        rows, columns = living.any(axis=1), living.any(axis=0)
+        ends = jnp.array([jnp.argmax(x) for x in (rows, rows[::-1], columns, columns[::-1])])
+        return jnp.where(rows.any(), ends.min(), max(height, width))
+
     def moment(state: Developed, t: jax.Array) -> tuple[Developed, None]:
         def update() -> Developed:
             fires = automaton.fire(jax.random.fold_in(key, t), (height, width))[window]
             grid = automaton.move(params, state.grid, fires)
-            return Developed(grid, touches(grid))
+            return Developed(grid, jnp.minimum(state.room, room(grid) + margin))
 
-        return jax.lax.cond((t < length) & ~state.escaped, update, lambda: state), None
+        within = (state.room > margin) | (margin == 0)
+        return jax.lax.cond((t < length) & within, update, lambda: state), None
 
-    def touches(grid: jax.Array) -> jax.Array:
-        living = automaton.alive(grid)
-        inside = living[1:-1, 1:-1].sum()
-        return (living.sum() > inside) if margin else jnp.bool_(False)
-
-    lost = jnp.any(automaton.alive(grid).at[window].set(False)) if margin else jnp.bool_(False)
-    inside = Developed(grid[window], lost | touches(grid[window]))
-    developed, _ = jax.lax.scan(moment, inside, jnp.arange(most))
-    return Developed(jnp.pad(developed.grid, ((margin, margin), (margin, margin), (0, 0))), developed.escaped)
+    developed, _ = jax.lax.scan(moment, Developed(grid[window], room(grid)), jnp.arange(most))
+    return developed._replace(grid=jnp.pad(developed.grid, ((margin, margin), (margin, margin), (0, 0))))
 
 
 def seed(shape: Sequence[int], channels: int = 16) -> jax.Array:

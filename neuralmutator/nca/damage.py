@@ -43,7 +43,7 @@ def cut(damage: Damage, height: int, width: int, square: int = 16) -> jax.Array:
     """
     if damage not in get_args(Damage):
         raise ValueError(f"damage must be one of {', '.join(get_args(Damage))}, got {damage!r}")
-    if square > min(height, width):
+    if damage == "centre" and square > min(height, width):
         raise ValueError(f"square must be at most {min(height, width)}, the side of the grid, got {square}")
     mask = np.ones((height, width, 1), np.float32)
     top, left = (height - square) // 2, (width - square) // 2

@@ -4,11 +4,13 @@ The three regimes of the article. *Growing*: every rollout starts from the seed.
 results, the worst of a batch replaced by the seed. *Regenerating*: so too, and the best of a batch are damaged.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from neuralmutator.core import PyTree, Step, each
@@ -24,6 +26,7 @@ class Training(NamedTuple):
     params: jax.Array  # f32[P]
     optimizer: PyTree
     pool: jax.Array  # f32[pool size, H, W, C]; none in the growing regime
+    room: jax.Array  # i32[] cells between life and the border of the grid in the last step, see `develop`
 
 
 class Trained(NamedTuple):
@@ -59,7 +62,7 @@ def trainer(
     pool_size: int = 1024,
     lengths: tuple[int, int] = (64, 96),
     damaged: int = 3,
-    margin: int = 0,
+    margins: Sequence[int] = (),
 ) -> Trainer:
     """Trains an automaton to grow a target, by gradients through all updates of a rollout.
 
@@ -75,8 +78,9 @@ def trainer(
         lengths: a rollout has at least the first and less than the second number of updates; all of a batch have the
             same.
         damaged: grids of a batch that lose a disc (regenerating), those of the lowest loss.
-        margin: see `develop`. A rollout whose life leaves the window is done again without: exact, and faster where
-            life seldom does and rollouts run one after another (`core.each` on a CPU).
+        margins: windows that need not be left, see `develop`: rollouts are computed in the smallest that would have
+            done in the last step, and once more without one if life has left it. Exact, and faster where rollouts run
+            one after another (`core.each` on a CPU).
 
     Raises:
         ValueError: if an argument is out of range.
@@ -98,12 +102,15 @@ def trainer(
     damaged = damaged if regime == "regenerating" else 0
     optimizer = optax.adam(learning_rate, eps=1e-7)
     height, width = target.shape[:2]
+    if any(not 0 < 2 * margin + 2 < min(height, width) for margin in margins):
+        raise ValueError(f"margins must leave a window of the grid of {height} × {width}, got {tuple(margins)}")
+    choices = np.array([*sorted(margins, reverse=True), -1])
     start = seed((height, width), automaton.channels)
 
     def init(key: jax.Array) -> Training:
         params = automaton.init(key)
         pool = jnp.broadcast_to(start, (pool_size if pooled else 0, *start.shape))
-        return Training(params, optimizer.init(params), pool)
+        return Training(params, optimizer.init(params), pool, jnp.int32(0))
 
     def draw(key: jax.Array, pool: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Where the rollouts of a batch start, and their places in the pool."""
@@ -122,22 +129,26 @@ def trainer(
         grids, places = draw(key_draw, state.pool)
         length = jax.random.randint(key_length, (), *lengths)
 
-        def learn(key: jax.Array, grid: jax.Array, margin: int = margin) -> tuple[jax.Array, ...]:
-            def rollout_loss(params: jax.Array) -> tuple[jax.Array, Developed]:
-                developed = develop(automaton, key, params, grid, length, lengths[1] - 1, margin)
-                return loss(developed.grid, target), developed
+        window = jnp.argmax(choices < state.room)  # the first, which is the largest margin
 
-            (value, developed), gradient = jax.value_and_grad(rollout_loss, has_aux=True)(state.params)
-            within = (value, developed.grid, gradient)
-            if not margin:
-                return within
-            return jax.lax.cond(developed.escaped, lambda: learn(key, grid, 0), lambda: within)
+        def learn(key: jax.Array, grid: jax.Array) -> tuple[jax.Array, ...]:
+            def within(margin: int) -> tuple[jax.Array, ...]:
+                def rollout_loss(params: jax.Array) -> tuple[jax.Array, Developed]:
+                    developed = develop(automaton, key, params, grid, length, lengths[1] - 1, margin)
+                    return loss(developed.grid, target), developed
 
-        losses, grids, gradients = each(learn, jax.random.split(key_rollouts, batch_size), grids)
+                (value, developed), gradient = jax.value_and_grad(rollout_loss, has_aux=True)(state.params)
+                return value, developed.grid, gradient, developed.room
+
+            first = jax.lax.switch(window, [partial(within, margin) for margin in (*choices[:-1].tolist(), 0)])
+            left = (first[-1] <= jnp.asarray(choices)[window]) & (window < len(choices) - 1)
+            return jax.lax.cond(left, lambda: within(0), lambda: first)
+
+        losses, grids, gradients, rooms = each(learn, jax.random.split(key_rollouts, batch_size), grids)
         gradient = per_variable(automaton, lambda _, g: g / (jnp.linalg.norm(g) + 1e-8), jnp.mean(gradients, axis=0))
         updates, memory = optimizer.update(gradient, state.optimizer, state.params)
         params = optax.apply_updates(state.params, updates)
         pool = state.pool.at[places].set(grids) if pooled else state.pool
-        return Training(params, memory, pool), Trained(jnp.mean(losses), length)
+        return Training(params, memory, pool, jnp.min(rooms)), Trained(jnp.mean(losses), length)
 
     return Trainer(init, step)

@@ -1,0 +1,119 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from neuralmutator import nca, rollout
+
+AUTOMATON = nca.growing(channels=6, hidden=16)
+
+
+def ring(side=14):
+    """A small target: a red disc with a green middle."""
+    down, across = np.mgrid[:side, :side] - (side - 1) / 2
+    distance = np.hypot(down, across)
+    alpha = np.clip(3.5 - distance, 0, 1)
+    red, green = alpha * (distance > 1.5), alpha * (distance <= 1.5)
+    return jnp.asarray(np.stack([red, green, 0 * alpha, alpha], axis=-1), jnp.float32)
+
+
+def make(regime, **options):
+    options = {"batch_size": 4, "pool_size": 16, "lengths": (8, 12), "damaged": 2} | options
+    return nca.trainer(AUTOMATON, ring(), regime, **options)
+
+
+@pytest.mark.parametrize("regime", ["growing", "regenerating"])
+def test_a_step_is_the_articles(regime):
+    """Written out once more: batch, order, seed, damage, mean gradient, norms, Adam, pool."""
+    trainer, target = make(regime), ring()
+    state = trainer.init(jax.random.key(0))
+    state = state._replace(params=state.params + 0.03 * jax.random.normal(jax.random.key(5), state.params.shape))
+    noise = 0.1 * jax.random.normal(jax.random.key(6), state.pool.shape)
+    state = state._replace(pool=state.pool + noise * (state.pool > 0))
+    key = jax.random.key(1)
+    new, info = jax.jit(trainer.step)(key, state)
+    key_draw, key_length, key_rollouts = jax.random.split(key, 3)
+    length = int(jax.random.randint(key_length, (), 8, 12))
+    assert info.length == length
+    grids = np.broadcast_to(nca.seed((14, 14), 6), (4, 14, 14, 6)).copy()
+    if regime == "regenerating":
+        key_places, key_damage = jax.random.split(key_draw)
+        places = np.asarray(jax.random.choice(key_places, 16, (4,), replace=False))
+        losses = np.array([np.mean((np.asarray(state.pool[i, ..., :4]) - np.asarray(target)) ** 2) for i in places])
+        places = places[np.argsort(-losses)]
+        grids[1:] = state.pool[places[1:]]
+        for i, key in enumerate(jax.random.split(key_damage, 2)):
+            grids[2 + i] *= nca.circle(key, 14, 14)
+
+    def loss(params):
+        total, ends = 0.0, []
+        for key, grid in zip(jax.random.split(key_rollouts, 4), grids, strict=True):
+            end, _ = rollout(AUTOMATON.step(params), key, jnp.asarray(grid), length)
+            total += jnp.mean((end[..., :4] - target) ** 2) / 4
+            ends.append(end)
+        return total, ends
+
+    (value, ends), gradient = jax.jit(jax.value_and_grad(loss, has_aux=True))(state.params)
+    assert float(info.loss) == pytest.approx(float(value), rel=1e-4)
+    parts = np.split(np.asarray(gradient), np.cumsum([18 * 16, 16, 16 * 6]))
+    gradient = np.concatenate([part / (np.linalg.norm(part) + 1e-8) for part in parts])
+    updates, _ = optax.adam(2e-3, eps=1e-7).update(jnp.asarray(gradient), optax.adam(2e-3).init(state.params))
+    np.testing.assert_allclose(new.params, state.params + updates, atol=2e-5)
+    if regime == "growing":
+        assert new.pool.size == 0
+    else:
+        np.testing.assert_allclose(new.pool[places], np.stack(ends), atol=1e-4)
+        others = np.setdiff1d(np.arange(16), places)
+        np.testing.assert_array_equal(new.pool[others], state.pool[others])
+
+
+@pytest.mark.parametrize("regime", ["growing", "persistent"])
+def test_a_window_changes_nothing(regime):
+    whole, windowed = make(regime), make(regime, margins=(2, 4))
+    state = whole.init(jax.random.key(0))
+    runs = [jax.jit(lambda s, t=t: rollout(t.step, jax.random.key(3), s, 25))(state) for t in (whole, windowed)]
+    assert runs[0][1].loss[-1] < runs[0][1].loss[0]
+    np.testing.assert_allclose(runs[0][1].loss, runs[1][1].loss, rtol=2e-2)
+    np.testing.assert_allclose(runs[0][1].loss[:10], runs[1][1].loss[:10], rtol=1e-4)
+    assert runs[0][0].room == runs[1][0].room
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("regime", ["growing", "persistent", "regenerating"])
+def test_training_makes_it_grow(regime):
+    """From an empty grid's loss of 10^-1.1 to below 10^-2.3 in 400 steps; the persistent ones stay for 300 updates."""
+    target = ring()
+    assert float(jnp.log10(jnp.mean(target**2))) == pytest.approx(-1.1, abs=0.1)
+    trainer = nca.trainer(AUTOMATON, target, regime, 2e-3, 8, 64, (16, 24))
+    run = jax.jit(lambda key: rollout(trainer.step, key, trainer.init(key), 400))
+    state, info = run(jax.random.key(0))
+    assert np.log10(np.mean(info.loss[-20:])) < -2.3
+    _, losses = rollout(nca.watched(AUTOMATON, state.params, target), jax.random.key(1), nca.seed((14, 14), 6), 300)
+    assert np.log10(losses[20]) < -2
+    if regime != "growing":
+        assert np.log10(losses[-1]) < -2
+
+
+def test_the_learning_rate_drops():
+    schedule = nca.schedule(2e-3, 100)
+    assert [float(schedule(t)) for t in (0, 99, 101, 5000)] == pytest.approx([2e-3, 2e-3, 2e-4, 2e-4])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"regime": "immortal"}, "regime must be one of growing, .* got 'immortal'"),
+        ({"regime": "persistent", "pool_size": 3}, "pool_size must be .* at least 4, .* got 3"),
+        ({"regime": "growing", "batch_size": 0}, "batch_size must be .* got 0"),
+        ({"regime": "persistent", "batch_size": 1}, "batch_size must be .* at least 2, got 1"),
+        ({"regime": "growing", "lengths": (9, 9)}, r"lengths must be two growing .* got \(9, 9\)"),
+        ({"regime": "growing", "margins": (3, 6)}, r"margins must leave .* got \(3, 6\)"),
+        ({"regime": "regenerating", "damaged": 4}, "damaged must lie between 0 and 3, got 4"),
+    ],
+)
+def test_bad_input(options, message):
+    with pytest.raises(ValueError, match=message):
+        make(**options)
+    with pytest.raises(ValueError, match=r"target must have shape \(H, W, 4\)"):
+        nca.trainer(AUTOMATON, jnp.zeros((8, 8, 3)))
