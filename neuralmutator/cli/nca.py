@@ -10,6 +10,7 @@ import tyro
 from neuralmutator import nca as automata
 from neuralmutator.experiment import nca as runs
 from neuralmutator.experiment.nca import FilmConfig, NcaConfig
+from neuralmutator.experiment.page import Model, write_page
 from neuralmutator.experiment.run_folder import RunFolder, free_folder
 from neuralmutator.experiment.runner import InterruptedRunError
 from neuralmutator.plots.nca import film_frames, film_strip, loss_figure, pool_sheet
@@ -53,12 +54,25 @@ class Film:
 
 
 @dataclass(frozen=True)
+class Page:
+    """Write one self-contained web page on which automata grow, and are painted, erased and turned by hand."""
+
+    runs: tyro.conf.Positional[tuple[str, ...]]
+    """Run folders; or growing, persistent, regenerating: automata that come with the package."""
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("page.html")
+    """The page."""
+    size: int = 96
+    """Height and width of its grid, cells."""
+
+
+@dataclass(frozen=True)
 class Nca:
     """Cellular automata that grow, persist and regenerate."""
 
     command: Annotated[
         Annotated[Train, tyro.conf.subcommand("train", prefix_name=False)]
-        | Annotated[Film, tyro.conf.subcommand("film", prefix_name=False)],
+        | Annotated[Film, tyro.conf.subcommand("film", prefix_name=False)]
+        | Annotated[Page, tyro.conf.subcommand("page", prefix_name=False)],
         tyro.conf.arg(name=""),
     ]
 
@@ -67,6 +81,8 @@ def nca(options: Nca) -> int:
     """Runs the command; exit status 0, or 130 when it was interrupted and saved."""
     if isinstance(options.command, Film):
         return _film(options.command)
+    if isinstance(options.command, Page):
+        return _page(options.command)
     return _train(options.command)
 
 
@@ -111,4 +127,11 @@ def _film(options: Film) -> int:
     config, target, params = runs.load(options.run)
     frames = runs.film(config, params, target.shape[:2], options.config)
     print(write_video(film_frames(frames, options.scale), options.output, options.fps))
+    return 0
+
+
+def _page(options: Page) -> int:
+    models = [Model(*runs.load(run)) for run in options.runs]
+    path = write_page(models, options.output, options.size)
+    print(f"{path}: {len(models)} automata, {path.stat().st_size / 1000:.0f} kB")
     return 0

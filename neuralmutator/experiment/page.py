@@ -1,0 +1,84 @@
+"""A web page that runs automata: one file, which needs no network and no library."""
+
+import base64
+import io
+import json
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from PIL import Image
+
+from neuralmutator import nca
+from neuralmutator.experiment.nca import NcaConfig
+
+MOST_CHANNELS = 16
+ABOUT = {
+    "growing": "grows from the seed; knows nothing of what comes after",
+    "persistent": "grows, and stays",
+    "regenerating": "grows, stays, and repairs what is damaged",
+}
+
+
+class Model(NamedTuple):
+    """An automaton for the page, as `experiment.nca.load` gives it."""
+
+    config: NcaConfig
+    target: np.ndarray  # f32[H, W, 4]
+    params: jax.Array  # f32[P]
+
+
+def page(models: Sequence[Model], size: int = 96) -> str:
+    """The page as text; parameters are in 8 bits.
+
+    Args:
+        models: what can be chosen, the first at first.
+        size: height and width of the grid, cells.
+
+    Raises:
+        ValueError: if there is no model, one has more than 16 channels, or the size is out of range.
+    """
+    if not models:
+        raise ValueError("page needs at least one automaton, got none")
+    if not isinstance(size, int) or not 16 <= size <= 512:
+        raise ValueError(f"size must be a whole number from 16 to 512, got {size!r}")
+    text = (resources.files("neuralmutator.experiment") / "assets" / "page.html").read_text("utf-8")
+    data = json.dumps([_entry(model) for model in models], ensure_ascii=False).replace("<", "\\u003c")
+    return text.replace("/*MODELS*/[]", data).replace("/*SIZE*/96", str(size))
+
+
+def write_page(models: Sequence[Model], path: str | Path, size: int = 96) -> Path:
+    """Writes the page; arguments and errors as for `page`."""
+    text, path = page(models, size), Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, "utf-8")
+    return path
+
+
+def _entry(model: Model) -> dict:
+    config = model.config
+    if config.channels > MOST_CHANNELS:
+        raise ValueError(f"the page shows automata of at most {MOST_CHANNELS} channels, got {config.channels}")
+    automaton = nca.growing(config.channels, config.hidden, config.fire_rate)
+    quantized = nca.quantize(automaton, model.params)
+    return {
+        "name": f"{Path(config.target).stem}, {config.regime}",
+        "about": ABOUT[config.regime],
+        "channels": config.channels,
+        "hidden": config.hidden,
+        "fire_rate": config.fire_rate,
+        "scales": {name: float(scale) for name, scale in quantized.scales.items()},
+        "codes": base64.b64encode(np.asarray(quantized.codes).tobytes()).decode(),
+        "picture": _picture(model.target),
+    }
+
+
+def _picture(target: np.ndarray) -> str:
+    """The target on white as a data URL."""
+    buffer = io.BytesIO()
+    pixels = np.asarray(255 * nca.to_rgb(target)).round().astype(np.uint8)
+    Image.fromarray(pixels).quantize(64).save(buffer, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
