@@ -97,9 +97,9 @@ def trainer(
         raise ValueError(f"pool_size must be a whole number of at least {batch_size}, the batch, got {pool_size!r}")
     if not 0 < lengths[0] < lengths[1]:
         raise ValueError(f"lengths must be two growing numbers above 0, got {lengths}")
+    damaged = damaged if regime == "regenerating" else 0
     if not 0 <= damaged < batch_size:
         raise ValueError(f"damaged must lie between 0 and {batch_size - 1}, got {damaged!r}")
-    damaged = damaged if regime == "regenerating" else 0
     optimizer = optax.adam(learning_rate, eps=1e-7)
     height, width = target.shape[:2]
     if any(not 0 < 2 * margin + 2 < min(height, width) for margin in margins):
