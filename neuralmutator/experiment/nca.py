@@ -67,7 +67,7 @@ def build(config: NcaConfig) -> tuple[nca.Automaton, np.ndarray, nca.Trainer]:
         config.batch_size,
         config.pool_size,
         # Where rollouts run one after another, what is far from the target is computed when life gets there.
-        margins=[config.padding - n for n in (4, 8, 12) if config.padding > n]
+        margins=[config.padding - n for n in (4, 6, 8, 10) if config.padding > n]
         if jax.default_backend() == "cpu"
         else (),
     )

@@ -1,6 +1,7 @@
 """Growth as a fitness: an automaton is a network like any other, and evolution needs no gradient through it."""
 
 import jax
+import jax.numpy as jnp
 
 from neuralmutator.core import rollout
 from neuralmutator.evolution import Fitness
@@ -19,23 +20,29 @@ def network(automaton: Automaton) -> Network:
     return Network(automaton.num_params, automaton.init, apply, lambda params, x: (apply(params, x),))
 
 
-def growth_fitness(automaton: Automaton, target: jax.Array, steps: int = 64) -> Fitness:
-    """Higher is better, 0 is perfect: minus the loss of what a genome's policy grows from the seed.
+def growth_fitness(automaton: Automaton, target: jax.Array, steps: int = 64, trials: int = 4) -> Fitness:
+    """Higher is better, 0 is perfect: minus the mean loss of what a genome's policy grows from the seed.
 
     Args:
         automaton: what grows; the evolution's policy must be ``nca.network(automaton)``.
         target: f32[H, W, 4].
         steps: updates before it is judged.
+        trials: growths that are averaged. Which cells fire decides whether a young automaton dies: with one growth for
+            all members of a generation, a bad one tells them nothing about each other.
 
     Raises:
-        ValueError: if `steps` is not a whole number of at least 1.
+        ValueError: if a number is not a whole number of at least 1.
     """
-    if not isinstance(steps, int) or steps < 1:
-        raise ValueError(f"steps must be a whole number of at least 1, got {steps!r}")
+    for name, value in (("steps", steps), ("trials", trials)):
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
     start = seed(target.shape[:2], automaton.channels)
 
     def score(key: jax.Array, genome: Genome) -> jax.Array:
-        grid, _ = rollout(automaton.step(genome.policy), key, start, steps)
-        return -loss(grid, target)
+        def grow(key: jax.Array) -> jax.Array:
+            grid, _ = rollout(automaton.step(genome.policy), key, start, steps)
+            return loss(grid, target)
+
+        return -jnp.mean(jax.vmap(grow)(jax.random.split(key, trials)))
 
     return score

@@ -17,6 +17,9 @@ from neuralmutator.core import PyTree, Step, each
 from neuralmutator.nca.automaton import ALPHA, Automaton, Developed, develop, per_variable, seed
 from neuralmutator.nca.damage import circle
 
+SLACK = 2
+"""Cells by which life may come nearer to the border of the grid in the next training step before it costs time."""
+
 Regime = Literal["growing", "persistent", "regenerating"]
 
 
@@ -104,7 +107,7 @@ def trainer(
     height, width = target.shape[:2]
     if any(not 0 < 2 * margin + 2 < min(height, width) for margin in margins):
         raise ValueError(f"margins must leave a window of the grid of {height} × {width}, got {tuple(margins)}")
-    choices = np.array([*sorted(margins, reverse=True), -1])
+    choices = np.array([*sorted(margins, reverse=True), -1 - SLACK])
     start = seed((height, width), automaton.channels)
 
     def init(key: jax.Array) -> Training:
@@ -129,7 +132,7 @@ def trainer(
         grids, places = draw(key_draw, state.pool)
         length = jax.random.randint(key_length, (), *lengths)
 
-        window = jnp.argmax(choices < state.room)  # the first, which is the largest margin
+        window = jnp.argmax(choices < state.room - SLACK)  # the first, which is the largest margin
 
         def learn(key: jax.Array, grid: jax.Array) -> tuple[jax.Array, ...]:
             def within(margin: int) -> tuple[jax.Array, ...]:
