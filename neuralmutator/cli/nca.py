@@ -44,7 +44,7 @@ class Film:
     """Film an automaton: how it grows, is damaged and recovers, or grows turned."""
 
     run: tyro.conf.Positional[str]
-    """The run folder; or growing, persistent, regenerating: automata that come with the package."""
+    """The run folder."""
     config: Annotated[FilmConfig, tyro.conf.arg(name="")]
     output: Path = Path("film.mp4")
     """The film, .mp4 or .gif."""
@@ -58,7 +58,7 @@ class Page:
     """Write one self-contained web page on which automata grow, and are painted, erased and turned by hand."""
 
     runs: tyro.conf.Positional[tuple[str, ...]]
-    """Run folders; or growing, persistent, regenerating: automata that come with the package."""
+    """Run folders."""
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("page.html")
     """The page."""
     size: int = 96
