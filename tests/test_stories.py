@@ -48,3 +48,12 @@ def test_the_readme_runs():
         snippet.replace("generations=50", "generations=2").replace("population_size=80", "population_size=8"), namespace
     )
     assert namespace["history"].parents.shape == (2, 8, 2)
+
+
+def test_the_readmes_automaton_trains():
+    snippet = snippet_of("## Growing cellular automata")
+    assert '(load_target("newt"))' in snippet and "1000))" in snippet
+    namespace: dict = {}
+    small = snippet.replace('load_target("newt")', 'load_target("newt", 8, 4)').replace("1000))", "2))")
+    exec(small, namespace)
+    assert namespace["grid"].shape == (72, 72, 16) and namespace["info"].loss.shape == (2,)
