@@ -126,6 +126,7 @@ def train(
         save_every=save_every,
         display=Progress(f"{config.regime} {config.target}", config.steps, _describe, moment) if show else None,
         check=check,
+        beside=lambda state: folder.save_arrays("automaton", params=state.params),
     )
     folder.save_arrays("automaton", params=state.params)
     folder.save_arrays("pool", grids=state.pool[:64, ..., :4])
@@ -144,7 +145,7 @@ def train(
 
 
 def load(path: str | Path) -> tuple[NcaConfig, np.ndarray, jax.Array]:
-    """Configuration, target f32[H, W, 4] and parameters f32[P] of a finished or stopped run.
+    """Configuration, target f32[H, W, 4] and parameters f32[P] of a run, as of its newest checkpoint.
 
     Raises:
         RunError: if this is not the folder of such a run, or it has no parameters yet.

@@ -82,6 +82,7 @@ def drive(
     save_every: float,
     display: AbstractContextManager[Display] | None = None,
     check: Callable[[list[dict[str, Any]]], None] | None = None,
+    beside: Callable[[PyTree], None] | None = None,
 ) -> PyTree:
     """Runs a whole run with its metrics and checkpoints on disk, and saves when it is stopped from outside.
 
@@ -97,6 +98,7 @@ def drive(
         save_every: seconds between two checkpoints.
         display: shows the newest metrics.
         check: sees the metrics of every chunk after they are written; may raise.
+        beside: sees the state whenever it is saved; for what others should be able to read of a run that goes on.
 
     Returns:
         The last state.
@@ -105,6 +107,12 @@ def drive(
         InterruptedRunError: on SIGINT or SIGTERM, after saving.
     """
     saved, saved_at = moment, time.perf_counter()
+
+    def save() -> None:
+        folder.save(moment, state)
+        if beside:
+            beside(state)
+
     with _signals_raise(), display or nullcontext() as shown:
         try:
             clock = time.perf_counter()
@@ -119,13 +127,13 @@ def drive(
                 if shown:
                     shown.update(done, metrics[-1])
                 if time.perf_counter() - saved_at > save_every:
-                    folder.save(moment, state)
+                    save()
                     saved, saved_at = moment, time.perf_counter()
         except KeyboardInterrupt as stop:
             raise InterruptedRunError(moment) from stop
         finally:
             if moment > saved:
-                folder.save(moment, state)
+                save()
             folder.close()
     return state
 

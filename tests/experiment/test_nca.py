@@ -36,13 +36,14 @@ def test_a_run_leaves_what_it_measured(finished):
 def test_a_stopped_run_goes_on_with_the_same_bits(finished, tmp_path, monkeypatch):
     def stopping(folder, rows, whole=RunFolder.append_metrics):
         whole(folder, rows)
-        if rows[-1]["step"] == 9:
+        if rows[-1]["step"] == 19:  # the first ten are done
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
         patch.setattr(RunFolder, "append_metrics", stopping)
         with pytest.raises(InterruptedRunError):
             train(SMALL, tmp_path / "run")
+    assert not np.array_equal(load(tmp_path / "run")[2], load(finished[0])[2])
     result = train(SMALL, tmp_path / "run", resume=True)
     np.testing.assert_array_equal(load(tmp_path / "run")[2], load(finished[0])[2])
     assert result["log10_loss_of_last_100"] == finished[1]["log10_loss_of_last_100"]
