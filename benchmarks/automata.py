@@ -1,0 +1,107 @@
+"""Asks what trained automata can do: grow, persist, recover, be turned, live on in 8 bits.
+
+Every number is the log10 of the loss, the median over several growths with the worst behind it. Recovery: 200 updates,
+the damage, 200 more.
+
+    python benchmarks/automata.py runs/nca-growing-1 runs/nca-persistent-1 runs/nca-regenerating-1
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from neuralmutator import nca, rollout
+from neuralmutator.core import each
+from neuralmutator.experiment.nca import NcaConfig, load
+
+MOMENTS = (64, 80, 96, 200, 500, 1000, 10_000)
+ANGLES = (30, 45, 90)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is measured, and how often."""
+
+    runs: tyro.conf.Positional[tuple[Path, ...]]
+    """Run folders."""
+    trials: int = 10
+    """Growths per number."""
+    long_trials: int = 3
+    """Growths of 10,000 updates."""
+
+
+def automaton_of(config: NcaConfig, angle: jax.Array | float = 0.0) -> nca.Automaton:
+    return nca.growing(config.channels, config.hidden, config.fire_rate, angle)
+
+
+def measure(options: Options, config: NcaConfig, target: jax.Array, params: jax.Array) -> dict[str, list[float]]:
+    """log10 losses of every trial, by what was done."""
+    automaton, shape = automaton_of(config), target.shape[:2]
+
+    def trials(function: Callable[[jax.Array], jax.Array], count: int = options.trials) -> np.ndarray:
+        return np.log10(
+            np.asarray(jax.jit(lambda keys: each(function, keys))(jax.random.split(jax.random.key(0), count)))
+        )
+
+    def grow(params: jax.Array, length: int) -> Callable[[jax.Array], jax.Array]:
+        step = nca.watched(automaton, params, target)
+        return lambda key: rollout(step, key, nca.seed(shape, config.channels), length)[1]
+
+    found: dict[str, list[float]] = {}
+    growth = trials(grow(params, 1000))
+    bits = nca.dequantize(automaton, nca.quantize(automaton, params))
+    in_bits = trials(grow(bits, 1000))
+    longest = trials(grow(params, MOMENTS[-1]), options.long_trials)
+    for moment in MOMENTS:
+        found[f"at {moment}"] = (growth if moment <= 1000 else longest)[:, moment - 1].tolist()
+    for moment in (96, 1000):
+        found[f"8 bits, at {moment}"] = in_bits[:, moment - 1].tolist()
+    for damage in get_args(nca.Damage):
+        mask = nca.cut(damage, *shape)
+        found[f"{damage} erased"] = trials(
+            lambda key, mask=mask: nca.recovery(automaton, key, params, target, mask).after
+        ).tolist()
+
+    def disc(key: jax.Array) -> jax.Array:
+        return nca.recovery(automaton, key, params, target, nca.circle(jax.random.fold_in(key, 1), *shape)).after
+
+    found["a random disc erased"] = trials(disc).tolist()
+    large = nca.disc(*shape, radius=0.4)
+    found["a disc of 0.4 erased"] = trials(
+        lambda key: nca.recovery(automaton, key, params, target, large).after
+    ).tolist()
+    for angle in ANGLES:
+        found[f"turned by {angle}°"] = trials(
+            lambda key, angle=angle: nca.rotation_loss(
+                lambda angle: automaton_of(config, angle), key, params, target, np.deg2rad(angle)
+            )
+        ).tolist()
+    return found
+
+
+def main(options: Options) -> None:
+    if not options.runs:
+        raise SystemExit("name at least one run folder")
+    results = {}
+    for run in options.runs:
+        config, target, params = load(run)
+        results[f"{config.target}, {config.regime}"] = measure(options, config, jnp.asarray(target), params)
+    table = Table("log10 loss: median (worst)", *results)
+    for name in next(iter(results.values())):
+        cells = [f"{np.median(found[name]):.2f} ({np.max(found[name]):.2f})" for found in results.values()]
+        table.add_row(name, *cells)
+    Console(width=120).print(table)
+    print(json.dumps({run: {n: np.round(x, 3).tolist() for n, x in found.items()} for run, found in results.items()}))
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options, description=__doc__))
