@@ -80,19 +80,19 @@ def test_a_window_changes_nothing(regime):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("regime", ["growing", "persistent", "regenerating"])
-def test_training_makes_it_grow(regime):
-    """From an empty grid's loss of 10^-1.1 to below 10^-2.3 in 400 steps; the persistent ones stay for 300 updates."""
-    target = ring()
+@pytest.mark.parametrize(("regime", "reached"), [("growing", -2.8), ("persistent", -2.5), ("regenerating", -2.1)])
+def test_training_makes_it_grow(regime, reached):
+    """From an empty grid's loss of 10^-1.1 in 800 steps; those that were trained from a pool stay for 300 updates."""
+    target, automaton = ring(), nca.growing(channels=8, hidden=32)
     assert float(jnp.log10(jnp.mean(target**2))) == pytest.approx(-1.1, abs=0.1)
-    trainer = nca.trainer(AUTOMATON, target, regime, 2e-3, 8, 64, (16, 24))
-    run = jax.jit(lambda key: rollout(trainer.step, key, trainer.init(key), 400))
-    state, info = run(jax.random.key(0))
-    assert np.log10(np.mean(info.loss[-20:])) < -2.3
-    _, losses = rollout(nca.watched(AUTOMATON, state.params, target), jax.random.key(1), nca.seed((14, 14), 6), 300)
-    assert np.log10(losses[20]) < -2
+    trainer = nca.trainer(automaton, target, regime, nca.schedule(2e-3, 600), 8, 64, (16, 24))
+    state, info = jax.jit(lambda key: rollout(trainer.step, key, trainer.init(key), 800))(jax.random.key(0))
+    assert np.log10(info.loss[-20:]).mean() < reached
+    step = nca.watched(automaton, state.params, target)
+    losses = np.log10(rollout(step, jax.random.key(1), nca.seed((14, 14), 8), 300)[1])
+    assert losses[20] < -2
     if regime != "growing":
-        assert np.log10(losses[-1]) < -2
+        assert losses[100] < -2 and losses[-1] < -2
 
 
 def test_the_learning_rate_drops():
