@@ -1,4 +1,4 @@
-"""Which coordinate asks for which weight: the one freedom that makes every network a quine.
+"""Which coordinate asks for which weight: a freedom that makes quines of networks where regeneration wanders.
 
 The paper numbers the weights in some order and gives number c the random address a_c. Any other order is as good, and
 one of them is best: the weights and what the network says at its addresses are put in the same order, the smallest
