@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from neuralmutator import rollout
+from neuralmutator.core import each
 
 KEY = jax.random.key(3)
 START = {"x": jnp.arange(3.0), "n": jnp.int32(0)}
@@ -61,3 +62,12 @@ def test_no_two_moments_share_their_draws():
 def test_a_legacy_key_is_refused():
     with pytest.raises(ValueError, match=r"jax\.random\.key, got an array of dtype uint32"):
         rollout(step, jax.random.PRNGKey(0), START, 2)
+
+
+@pytest.mark.parametrize("backend", ["cpu", "gpu"])
+def test_each_member_of_a_batch(monkeypatch, backend):
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+    a, b = jnp.arange(12.0).reshape(4, 3), jnp.arange(4)
+    found = each(lambda x, n: {"sum": x.sum() * n, "x": x + n}, a, b)
+    np.testing.assert_allclose(found["sum"], [float(x.sum()) * i for i, x in enumerate(np.asarray(a))])
+    np.testing.assert_allclose(found["x"], np.asarray(a) + np.arange(4)[:, None])

@@ -202,8 +202,8 @@ def from_dict(data: dict[str, Any]) -> Config:
         raise ValueError(f"not the configuration of a run: {error}") from error
 
 
-def changes(old: Config, new: Config) -> list[str]:
-    """Names of the fields in which two configurations differ."""
+def changes(old: Any, new: Any) -> list[str]:
+    """Names of the fields in which two configurations (dataclasses of one kind) differ."""
 
     def flat(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         items: dict[str, Any] = {}
@@ -211,5 +211,5 @@ def changes(old: Config, new: Config) -> list[str]:
             items |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
         return items
 
-    a, b = flat(to_dict(old)), flat(to_dict(new))
+    a, b = flat(dataclasses.asdict(old)), flat(dataclasses.asdict(new))
     return [name for name in a if a[name] != b[name]]

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from neuralmutator.experiment.config import Config, build_evolution, build_policy, changes
+from neuralmutator.experiment.config import Config, build_evolution, build_policy, from_dict
 from neuralmutator.experiment.run_folder import RunError, RunFolder
 from neuralmutator.experiment.runner import Display, chunk_size, compile_chunk, drive
 from neuralmutator.fitness import play
@@ -84,7 +84,7 @@ def evolve(
     """
     began = time.perf_counter()
     evolution = build_evolution(config)
-    folder = _continue(output, config) if resume else RunFolder.create(output, config)
+    folder = RunFolder.reopen(output, config, from_dict, "generations") if resume else RunFolder.create(output, config)
     key_init, key_run = keys(config)
     template = jax.eval_shape(evolution.init, key_init)
     moment, start = folder.restore(template) if resume else (0, None)
@@ -133,18 +133,6 @@ def evolve(
     }
     folder.save_result(result)
     return result
-
-
-def _continue(output: str | Path, config: Config) -> RunFolder:
-    folder = RunFolder(output)
-    old = folder.config
-    differing = [name for name in changes(old, config) if name != "generations"]
-    if differing:
-        raise RunError(f"{output} was begun with another {differing[0]}: resume takes the options of the first call")
-    if config.generations < old.generations:
-        raise RunError(f"generations must be at least {old.generations} as in {output}, got {config.generations}")
-    folder.save_config(config)
-    return folder
 
 
 def _rows(metrics: dict[str, jax.Array], start: int, seconds: float) -> list[dict[str, Any]]:

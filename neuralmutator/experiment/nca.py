@@ -18,6 +18,9 @@ from neuralmutator.experiment.run_folder import RunError, RunFolder
 from neuralmutator.experiment.runner import chunk_size, compile_chunk, drive
 from neuralmutator.experiment.targets import load_target
 
+POOL_SHOWN = 60
+"""Grids of the pool that a run folder keeps a picture of."""
+
 
 @dataclass(frozen=True)
 class NcaConfig:
@@ -25,7 +28,7 @@ class NcaConfig:
 
     target: str = "newt"
     """An image file with alpha; newt (bundled); an emoji or its Unicode name (lizard), with the Noto colour font."""
-    regime: Literal["growing", "persistent", "regenerating"] = "growing"
+    regime: nca.Regime = "growing"
     """What rollouts start from: the seed; a pool of what grew before; the same, some of it damaged."""
     steps: int = 8000
     """Training steps."""
@@ -99,7 +102,10 @@ def train(
     """
     began = time.perf_counter()
     _, target, trainer = build(config)
-    folder = _continue(output, config) if resume else RunFolder.create(output, config, keep=1)
+    if resume:
+        folder = RunFolder.reopen(output, config, _config, "steps", keep=1)
+    else:
+        folder = RunFolder.create(output, config, keep=1)
     folder.save_arrays("target", target=target)
     key_init, key_run = jax.random.split(jax.random.key(config.seed))
     moment, state = folder.restore(jax.eval_shape(trainer.init, key_init)) if resume else (0, None)
@@ -128,8 +134,7 @@ def train(
         check=check,
         beside=lambda state: folder.save_arrays("automaton", params=state.params),
     )
-    folder.save_arrays("automaton", params=state.params)
-    folder.save_arrays("pool", grids=state.pool[:64, ..., :4])
+    folder.save_arrays("pool", grids=state.pool[:POOL_SHOWN, ..., :4])
     losses = np.array([row["log10_loss"] for row in folder.metric_lines()[-100:]])
     result = {
         "target": config.target,
@@ -162,27 +167,15 @@ def _config(data: dict[str, Any]) -> NcaConfig:
     return NcaConfig(**data)
 
 
-def _continue(output: str | Path, config: NcaConfig) -> RunFolder:
-    folder = RunFolder(output, keep=1)
-    old = folder.read_config(_config)
-    new = dataclasses.asdict(config)
-    differing = [name for name, value in dataclasses.asdict(old).items() if value != new[name] and name != "steps"]
-    if differing:
-        raise RunError(f"{output} was begun with another {differing[0]}: resume takes the options of the first call")
-    if config.steps < old.steps:
-        raise RunError(f"steps must be at least {old.steps} as in {output}, got {config.steps}")
-    folder.save_config(config)
-    return folder
-
-
 def _rows(info: nca.Trained, start: int, seconds: float) -> list[dict[str, Any]]:
-    losses, lengths = np.asarray(info.loss, np.float64), np.asarray(info.length)
+    losses, lengths, rooms = np.asarray(info.loss, np.float64), np.asarray(info.length), np.asarray(info.room)
     return [
         {
             "step": start + i,
             "loss": float(losses[i]),
             "log10_loss": float(np.log10(losses[i])),
             "length": int(lengths[i]),
+            "room": int(rooms[i]),
             "seconds": seconds / len(losses),
         }
         for i in range(len(losses))
@@ -199,7 +192,7 @@ class FilmConfig:
 
     steps: int = 400
     """Updates."""
-    damage: Literal["left", "right", "top", "bottom", "centre", "disc"] | None = None
+    damage: nca.Damage | Literal["disc"] | None = None
     """What is erased: a half, a square in the middle, or a disc."""
     damage_at: int = 200
     """Updates before the damage."""
@@ -270,5 +263,5 @@ def _mask(options: FilmConfig, shape: tuple[int, int]) -> jax.Array:
             raise ValueError(f"{name} must lie between 0 and {most - 1}, within the grid, got {value}")
     if not 0 < options.radius < math.inf:
         raise ValueError(f"radius must be a finite number above 0, got {options.radius!r}")
-    across, down = jnp.arange(width)[None, :] - x, jnp.arange(height)[:, None] - y
-    return (across**2 + down**2 > options.radius**2).astype(jnp.float32)[..., None]
+    across, down = 2 / (width - 1), 2 / (height - 1)  # of a cell, in units of half the grid
+    return nca.disc(height, width, x * across - 1, y * down - 1, options.radius * across)

@@ -200,7 +200,8 @@ def auxiliary(config: AuxiliaryConfig, output: str | Path, show: bool = False) -
     pixels = images.train.shape[1]
     classes = int(max(images.train_labels.max(), images.test_labels.max())) + 1
     key_network, key_weights = jax.random.split(jax.random.key(config.seed))
-    std, image_std = (0.1, 0.14) if paper else (0.03, 8 * pixels**-0.5)
+    # An image of many pixels shall weigh no more than one of the 64 that digits have.
+    std, image_std = (0.1, 0.14) if paper else (0.03, (64 / pixels) ** 0.5)
     activation = ACTIVATIONS[settings["activation"]]
     network = quines.auxiliary(key_network, pixels, classes, (100, 100), activation, std, image_std)
     params = network.quine.init(key_weights)

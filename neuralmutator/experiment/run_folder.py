@@ -13,7 +13,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from neuralmutator.core import PyTree
-from neuralmutator.experiment.config import Config, from_dict
+from neuralmutator.experiment.config import Config, changes, from_dict
 from neuralmutator.genome import Genome
 
 
@@ -50,6 +50,31 @@ class RunFolder:
             folder.save_config(config)
         except OSError as error:
             raise RunError(f"cannot write the run folder {path}: {error.strerror}") from error
+        return folder
+
+    @classmethod
+    def reopen(
+        cls, path: str | Path, config: Any, make: Callable[[dict[str, Any]], Any], length: str, keep: int = 3
+    ) -> "RunFolder":
+        """A run folder to go on with, which takes the configuration over.
+
+        Args:
+            path: the folder.
+            config: that of the run, whose length may have grown.
+            make: see `read_config`.
+            length: the field that holds the length of the run.
+            keep: number of checkpoints kept.
+
+        Raises:
+            RunError: if this is not the folder of such a run, or was begun with another configuration.
+        """
+        folder = cls(path, keep)
+        old = folder.read_config(make)
+        if differing := [name for name in changes(old, config) if name != length]:
+            raise RunError(f"{path} was begun with another {differing[0]}: resume takes the options of the first call")
+        if getattr(config, length) < (least := getattr(old, length)):
+            raise RunError(f"{length} must be at least {least} as in {path}, got {getattr(config, length)}")
+        folder.save_config(config)
         return folder
 
     def save_config(self, config: Any) -> None:

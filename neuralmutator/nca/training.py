@@ -37,6 +37,7 @@ class Trained(NamedTuple):
 
     loss: jax.Array  # f32[] mean of the batch after its rollout
     length: jax.Array  # i32[] updates in the rollout
+    room: jax.Array  # i32[] least number of cells between life and the border of the grid
 
 
 class Trainer(NamedTuple):
@@ -131,7 +132,6 @@ def trainer(
         key_draw, key_length, key_rollouts = jax.random.split(key, 3)
         grids, places = draw(key_draw, state.pool)
         length = jax.random.randint(key_length, (), *lengths)
-
         window = jnp.argmax(choices < state.room - SLACK)  # the first, which is the largest margin
 
         def learn(key: jax.Array, grid: jax.Array) -> tuple[jax.Array, ...]:
@@ -152,6 +152,7 @@ def trainer(
         updates, memory = optimizer.update(gradient, state.optimizer, state.params)
         params = optax.apply_updates(state.params, updates)
         pool = state.pool.at[places].set(grids) if pooled else state.pool
-        return Training(params, memory, pool, jnp.min(rooms)), Trained(jnp.mean(losses), length)
+        room = jnp.min(rooms)
+        return Training(params, memory, pool, room), Trained(jnp.mean(losses), length, room)
 
     return Trainer(init, step)

@@ -29,16 +29,16 @@ def loss_figure(metrics: Mapping[str, np.ndarray], title: str, drop_at: int | No
         axes.axvline(drop_at, color=INK, lw=0.8, ls=":")
         axes.annotate(
             "learning rate / 10",
-            (drop_at, 1),
-            (4, -4),
+            (drop_at, 0.7),
+            (4, 0),
             ("data", "axes fraction"),
             "offset points",
-            va="top",
             fontsize=8,
         )
-    axes.set(xlabel="training step", ylabel="log10 loss")
+    seen = losses[np.isfinite(losses)]
+    axes.set(xlabel="training step", ylabel="log10 loss", ylim=(seen.min() - 0.1, np.quantile(seen, 0.995) + 0.3))
     dress(axes)
-    axes.legend(fontsize=8, frameon=False, loc="lower left")
+    axes.legend(fontsize=8, frameon=False, loc="upper right")
     return figure
 
 

@@ -5,6 +5,7 @@ import optax
 import pytest
 
 from neuralmutator import nca, rollout
+from neuralmutator.nca.training import SLACK
 
 AUTOMATON = nca.growing(channels=6, hidden=16)
 
@@ -70,13 +71,17 @@ def test_a_step_is_the_articles(regime):
 
 @pytest.mark.parametrize("regime", ["growing", "persistent"])
 def test_a_window_changes_nothing(regime):
-    whole, windowed = make(regime), make(regime, margins=(2, 4))
+    options = {"lengths": (4, 6), "learning_rate": 5e-4}
+    whole, windowed = make(regime, **options), make(regime, margins=(1, 2, 3), **options)
     state = whole.init(jax.random.key(0))
     runs = [jax.jit(lambda s, t=t: rollout(t.step, jax.random.key(3), s, 25))(state) for t in (whole, windowed)]
     assert runs[0][1].loss[-1] < runs[0][1].loss[0]
     np.testing.assert_allclose(runs[0][1].loss, runs[1][1].loss, rtol=2e-2)
     np.testing.assert_allclose(runs[0][1].loss[:10], runs[1][1].loss[:10], rtol=1e-4)
-    assert runs[0][0].room == runs[1][0].room
+    rooms = runs[1][1].room
+    np.testing.assert_array_equal(rooms, runs[0][1].room)
+    used = [max((m for m in (1, 2, 3) if m < room - SLACK), default=0) for room in (0, *rooms[:-1].tolist())]
+    assert sum(margin > 0 for margin in used) >= 10
 
 
 @pytest.mark.slow
