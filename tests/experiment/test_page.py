@@ -1,8 +1,11 @@
 # ruff: noqa: E501 (lines of JavaScript)
+import http.server
 import json
+import queue
 import re
 import shutil
 import subprocess
+import threading
 
 import jax
 import jax.numpy as jnp
@@ -27,25 +30,51 @@ def model(channels=16, hidden=32, seed=0, size=0.12, fire_rate=0.5):
     return Model(config, np.full((8, 8, 4), 0.5, np.float32), params)
 
 
+class Browser(http.server.BaseHTTPRequestHandler):
+    """Serves the page to a browser and hears what it answers; anything else that it asks for is written down."""
+
+    def do_GET(self):
+        if self.path != "/":
+            self.server.asked.append(self.path)
+            return self.send_error(404)
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.end_headers()
+        self.wfile.write(self.server.text.encode())
+
+    def do_POST(self):
+        self.server.answer.put(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
 def run_in_browser(tmp_path, models, script, size=SIZE):
-    """What `script` (the body of an async function) returns in the page, and what the console said."""
-    text = page(models, size)
+    """What `script` (the body of an async function) returns in the page; the console must have said nothing."""
     watch = "window.said = []; console.error = (...a) => said.push(a.join(' ')); onerror = e => said.push(String(e));"
     answer = f"""(async () => {{ let result; nca.play(false);
+        const wait = ms => new Promise(done => setTimeout(done, ms));
         try {{ result = await (async () => {{ {script} }})(); }} catch (e) {{ said.push(String(e.stack)); }}
-        const out = document.createElement("pre"); out.id = "answer";
-        out.textContent = JSON.stringify({{result, said}}); document.body.append(out); }})();"""
-    text = text.replace('"use strict";', '"use strict";' + watch, 1)
-    (tmp_path / "page.html").write_text(text.replace("</body>", f"<script>{answer}</script></body>"))
-    command = [CHROMIUM, "--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--enable-unsafe-swiftshader",
-               f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=20000", "--dump-dom",
-               (tmp_path / "page.html").as_uri()]  # fmt: skip
-    dom = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True).stdout
-    found = re.search(r'<pre id="answer">(.*?)</pre>', dom, re.DOTALL)
-    assert found, dom[-2000:]
-    answer = json.loads(found[1].replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
-    assert answer["said"] == []
-    return answer["result"]
+        fetch("/", {{method: "POST", body: JSON.stringify({{result, said}})}}); }})();"""
+    text = page(models, size).replace('"use strict";', '"use strict";' + watch, 1)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Browser) as server:
+        server.text = text.replace("</body>", f"<script>{answer}</script></body>")
+        server.asked, server.answer = [], queue.Queue()
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        command = [CHROMIUM, "--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--enable-unsafe-swiftshader",
+                   "--remote-debugging-port=0", f"--user-data-dir={tmp_path / 'profile'}",
+                   f"http://127.0.0.1:{server.server_port}/"]  # fmt: skip
+        browser = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            found = server.answer.get(timeout=300)
+        finally:
+            browser.terminate()
+            browser.wait(timeout=60)
+            server.shutdown()
+    assert found["said"] == [] and set(server.asked) <= {"/favicon.ico"}
+    return found["result"]
 
 
 def mixed(h):
@@ -86,7 +115,6 @@ def test_its_controls(tmp_path):
     script = """
         nca.reset();
         const a = nca.automaton, $ = id => document.getElementById(id), seen = {};
-        const wait = ms => new Promise(done => setTimeout(done, ms));
         const alive = () => { const s = a.read(); let n = 0; for (let i = 3; i < s.length; i += 16) n += s[i] > 0.1; return n; };
         const point = (kind, x, y) => { const b = $("canvas").getBoundingClientRect();
             $("canvas").dispatchEvent(new PointerEvent(kind, {pointerId: 1, bubbles: true,
@@ -112,8 +140,9 @@ def test_its_controls(tmp_path):
         $("torus").checked = true; $("torus").dispatchEvent(new Event("input")); seen.torus = a.torus;
         $("models").children[1].click(); seen.model = [a.hidden, a.steps, $("models").children[1].getAttribute("aria-checked")];
         slide("speed", 4); document.dispatchEvent(new KeyboardEvent("keydown", {key: " "}));
-        await wait(600); document.dispatchEvent(new KeyboardEvent("keydown", {key: " "}));
-        const ran = a.steps; await wait(300); seen.ran = [ran > 2, a.steps - ran, $("play").textContent];
+        while (a.steps < 9) await wait(20);
+        document.dispatchEvent(new KeyboardEvent("keydown", {key: " "}));
+        const ran = a.steps; await wait(300); seen.ran = [a.steps - ran, $("play").textContent];
         return seen;"""
     seen = run_in_browser(tmp_path, [model(), model(hidden=9, seed=1)], script)
     assert seen["models"] == 2 and seen["seed"] == 1 and seen["steps"] == [1, 2]
@@ -122,7 +151,7 @@ def test_its_controls(tmp_path):
     assert seen["erased"] == 0 and seen["planted"] == [1, 1, 0, 1]
     assert seen["angle"] == [pytest.approx(np.pi / 2), "90°"] and seen["torus"]
     assert seen["model"] == [9, 0, "true"]
-    assert seen["ran"] == [True, 0, "Play"]
+    assert seen["ran"] == [0, "Play"]
 
 
 @needs_chromium
