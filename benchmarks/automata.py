@@ -29,6 +29,7 @@ MOMENTS = (64, 80, 96, 200, 500, 1000, 10_000)
 ANGLES = (30, 45, 90)
 SHOWN = (16, 32, 48, 64, 96, 200, 1000)
 HEALED = (20, 50, 200)
+HEALED_BELOW = -2.6
 
 
 @dataclass(frozen=True)
@@ -117,9 +118,12 @@ def main(options: Options) -> None:
     results = {
         run: measure(options, config, jnp.asarray(target), params) for run, (config, target, params) in models.items()
     }
-    table = Table("log10 loss: median (worst)", *results)
+    table = Table(f"log10 loss: median (worst); healed: {HEALED_BELOW} or less", *results)
     for name in next(iter(results.values())):
         cells = [f"{np.median(found[name]):.2f} ({np.max(found[name]):.2f})" for found in results.values()]
+        if "erased" in name:
+            healed = [np.sum(np.array(found[name]) <= HEALED_BELOW) for found in results.values()]
+            cells = [f"{cell}, {count} of {options.trials}" for cell, count in zip(cells, healed, strict=True)]
         table.add_row(name, *cells)
     Console(width=120).print(table)
     print(
