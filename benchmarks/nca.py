@@ -167,7 +167,9 @@ def main(options: Options) -> None:
     if (pair := torch_automaton()) is not None:
         peers["PyTorch forward"] = (partial(pair[0], options.forward_steps), options.forward_steps)
         peers["PyTorch gradient"] = (partial(pair[1], options.training_steps), options.training_steps)
-    calls = {name: program.run for name, program in programs.items()} | {name: call for name, (call, _) in peers.items()}
+    calls = {name: program.run for name, program in programs.items()} | {
+        name: call for name, (call, _) in peers.items()
+    }
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(options.rounds):
         for name, call in calls.items():

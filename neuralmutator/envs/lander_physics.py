@@ -1,16 +1,19 @@
 """The physics of LunarLander: a hull, two legs on motors, and the ground, as Box2D solves them.
 
-Box2D iterates 180 times over joints that hold the legs to the hull. Here the joints are solved in closed form: the hull's
-velocity, its spin and the spins of the legs, five numbers, are all that can move. What remains, the motors with their
-limits and at most four points of contact, needs ten iterations. Everything is scalars, so that ``vmap`` turns every
-number into one vector over the landers.
+Box2D sweeps 180 times over joints, motors and contacts. Here the joints are solved in closed form: the hull's velocity,
+its spin and the spins of the legs, five numbers, are all that can move; motors with their limits, and corners on the
+ground, need few sweeps more. But where a leg drags over the ground, 180 sweeps leave Box2D far from where it was going,
+and landers feel it: there a matrix power tells where the sweeps end (`_Sweeps`).
+
+Everything is scalars, so that ``vmap`` turns every number into one vector over the landers.
 
 Units are metres, seconds, kilograms; bodies are the hull, the left and the right leg, at their centres of mass.
 """
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +24,6 @@ Vector = tuple[Scalar, Scalar]
 Three = tuple[Scalar, Scalar, Scalar]
 
 DT = 1 / 50
-DEBUG = False
 SCALE = 30.0
 """Gymnasium's pixels in a metre."""
 WIDTH, HEIGHT = 20.0, 400 / SCALE
@@ -67,6 +69,8 @@ LARGEST_CORRECTION, LARGEST_TURN = 0.2, np.deg2rad(8.0)
 STIFFNESS = 0.2
 IMPACT = 0.005
 """Distance from the ground at which a fast leg is stopped within a step."""
+SWEEPS = 180
+"""Of Box2D, over velocities."""
 SLOWEST = 0.01
 """Speed below which a body may fall asleep."""
 
@@ -82,26 +86,32 @@ class Bodies(NamedTuple):
     spin: Three
 
 
-class Impulses(NamedTuple):
-    """What the solver found in the last step, from where it begins in the next one."""
+class Leg(NamedTuple):
+    """What the world remembers of a leg from step to step; impulses are where the solver begins."""
 
-    motor: Vector  # of the left and the right leg, N m s
-    held: Vector  # with what its limit adds to it
-    joint: tuple[Vector, Vector]  # on the legs, N s
-    edge: Vector  # i32, which edge of the leg faces the ground
-    touched: Vector  # i32, the pieces of ground that the leg touches, a bit for each
-    normal: tuple[Scalar, ...]  # of both ends of the left leg's edge, then of the right leg's, N s
-    tangent: tuple[Scalar, ...]
+    motor: Scalar  # impulse of the motor, N m s
+    held: Scalar  # with what the limit of the joint adds to it, N m s
+    joint: Vector  # impulse on the leg, N s
+    edge: Scalar  # i32, the edge that faces the ground
+    normal: Vector  # impulses on both ends of that edge, N s
+    tangent: Vector
+    touched: Scalar  # i32, the pieces of ground that the leg touches, a bit for each
+    contact: Scalar  # bool, the contact as Gymnasium reports it
 
 
 class Stepped(NamedTuple):
     """The world after a step."""
 
     bodies: Bodies
-    impulses: Impulses
-    legs: Vector  # bool, the contacts of the legs as Gymnasium reports them
+    legs: tuple[Leg, Leg]
     settled: Scalar  # bool, whether no constraint is left violated
-    clearance: Scalar  # f32, between hull and ground
+    clearance: Scalar  # f32, between hull and ground, m
+
+
+def new_leg() -> Leg:
+    """A leg of which nothing is known yet."""
+    zero, nothing = jnp.zeros(()), jnp.int32(0)
+    return Leg(zero, zero, (zero, zero), nothing, (zero, zero), (zero, zero), nothing, jnp.bool_(False))
 
 
 def turned(angle: Scalar, point: tuple) -> Vector:
@@ -120,13 +130,24 @@ def dot(a: tuple, b: tuple) -> Scalar:
     return sum(p * q for p, q in zip(a, b, strict=True))
 
 
-def _right(direction: Vector) -> Vector:
-    return direction[1], -direction[0]
+def plus(a: tuple, b: tuple, times: float | Scalar = 1.0) -> tuple:
+    """``a + times · b`` of two vectors."""
+    return tuple(p + times * q for p, q in zip(a, b, strict=True))
+
+
+def select(condition: Scalar, a: Any, b: Any) -> Any:
+    """Leaves of `a` where the condition holds, of `b` elsewhere."""
+    return jax.tree.map(lambda x, y: jnp.where(condition, x, y), a, b)
 
 
 def across(point: tuple) -> Vector:
-    """How a point moves when its body turns by one radian."""
+    """How a point moves when its body turns by one radian: a quarter turn to the left of where it is."""
     return -point[1], point[0]
+
+
+def along(normal: tuple) -> Vector:
+    """The direction along the ground: a quarter turn to the right of its normal."""
+    return normal[1], -normal[0]
 
 
 class Ground(NamedTuple):
@@ -143,7 +164,6 @@ class Ground(NamedTuple):
         normal = tuple(jnp.where(right < 0, a, b) for a, b in zip(self.left, self.right, strict=True))
         return dot(normal, (right, up)), normal
 
-
     def touched(self, ends: tuple[Vector, Vector]) -> Scalar:
         """Which pieces the edge of a leg between two points touches, i32 with a bit for each piece.
 
@@ -155,7 +175,9 @@ class Ground(NamedTuple):
         bits = jnp.int32(0)
         for offset, normal, side in ((1, self.left, lambda x: x < 0), (0, self.right, lambda x: x >= 0)):
             points = ((x0, y0, side(x0)), (x1, y1, side(x1)), (0.0, above, spans))
-            near = [there & (jnp.abs(dot(normal, (x, y)) - (SKIN - DEEP) / 2) < (SKIN + DEEP) / 2) for x, y, there in points]
+            near = [
+                there & (jnp.abs(dot(normal, (x, y)) - (SKIN - DEEP) / 2) < (SKIN + DEEP) / 2) for x, y, there in points
+            ]
             bits |= jnp.where(near[0] | near[1] | near[2], 1 << (self.number - offset), 0)
         return bits
 
@@ -175,7 +197,7 @@ def ground_near(terrain: jax.Array, x: Scalar) -> Ground:
         number = jnp.where(here, joint, number)
         heights = [jnp.where(here, terrain[joint - 1 + i], height) for i, height in enumerate(heights)]
     normals = []
-    for low, high in zip(heights, heights[1:], strict=False):
+    for low, high in pairwise(heights):
         slope = (high - low) / CHUNK
         length = jax.lax.rsqrt(1 + slope * slope)
         normals.append((-slope * length, length))
@@ -202,13 +224,6 @@ def _least(values: list[Scalar]) -> Scalar:
     return least
 
 
-def no_impulses() -> Impulses:
-    """Where the solver begins in the first step."""
-    zero = jnp.zeros(())
-    nothing = (jnp.int32(0), jnp.int32(0))
-    return Impulses((zero, zero), (zero, zero), ((zero, zero),) * 2, nothing, nothing, (zero,) * 4, (zero,) * 4)
-
-
 def push(bodies: Bodies, impulse: Vector, place: Vector) -> Bodies:
     """An impulse on the hull, N s, at a place relative to its centre."""
     return bodies._replace(
@@ -232,19 +247,6 @@ class _Row(NamedTuple):
         return tuple(v + a * impulse for v, a in zip(u, self.answer, strict=True))
 
 
-class _Contact(NamedTuple):
-    """A corner of a leg on the ground, or near it."""
-
-    body: int  # 1 or 2
-    corner: Vector  # in the leg's own axes
-    place: Vector  # from the leg's centre
-    direction: Vector  # the ground's normal
-    touches: Scalar
-    normal: _Row
-    tangent: _Row
-    coupling: Scalar  # how fast the motor's joint opens after a normal impulse of one, rad/s
-
-
 def _reduced_inverse(pivot: Vector, legs: tuple[Vector, Vector]) -> Callable[[Vector, Three], tuple[Scalar, ...]]:
     """Inverse of the mass matrix of the five velocities (hull x, y, spins of hull and legs).
 
@@ -259,8 +261,12 @@ def _reduced_inverse(pivot: Vector, legs: tuple[Vector, Vector]) -> Callable[[Ve
     couplings += [(-LEG_MASS * leg[0], -LEG_MASS * leg[1]) for leg in legs]
     # What is left of the block of the spins once the velocity is eliminated, and its inverse by cofactors.
     a = HULL_INERTIA + 2 * LEG_MASS * dot(pivot, pivot) - dot(couplings[0], couplings[0]) / total
-    b, c = (-LEG_MASS * dot(pivot, leg) - dot(couplings[0], k) / total for leg, k in zip(legs, couplings[1:]))
-    d, f = (LEG_INERTIA + LEG_MASS * dot(leg, leg) - dot(k, k) / total for leg, k in zip(legs, couplings[1:]))
+    b, c = (
+        -LEG_MASS * dot(pivot, leg) - dot(couplings[0], k) / total for leg, k in zip(legs, couplings[1:], strict=True)
+    )
+    d, f = (
+        LEG_INERTIA + LEG_MASS * dot(leg, leg) - dot(k, k) / total for leg, k in zip(legs, couplings[1:], strict=True)
+    )
     e = -dot(couplings[1], couplings[2]) / total
     cofactors = (d * f - e * e, c * e - b * f, b * e - c * d, a * f - c * c, b * c - a * e, a * d - b * b)
     scale = 1 / (a * cofactors[0] + b * cofactors[1] + c * cofactors[2])
@@ -277,44 +283,130 @@ def _reduced_inverse(pivot: Vector, legs: tuple[Vector, Vector]) -> Callable[[Ve
     return solve
 
 
-def _unfinished(rA, rB, place, direction, moving, on, sigma):
-    iA, iB, mA, mB = 1 / HULL_INERTIA, 1 / LEG_INERTIA, 1 / HULL_MASS, 1 / LEG_MASS
-    pA, pB = across(rA), across(rB)
-    pull = tuple(d + sigma * r for d, r in zip(direction, _right(direction)))  # of normal and friction together
-    an, ap = cross(place, direction), cross(place, pull)
-    Kmm = iA + iB
-    Kmp = tuple(iB * b + iA * a for a, b in zip(pA, pB))
-    Kmn = iB * ap
-    Kpn = tuple(mB * d + iB * ap * b for d, b in zip(pull, pB))
-    Knp = tuple(mB * d + iB * an * b for d, b in zip(direction, pB))
-    Knm, Knn = iB * an, mB * dot(direction, pull) + iB * an * ap
-    a = mA + mB + iA * pA[0] ** 2 + iB * pB[0] ** 2
-    b = iA * pA[0] * pA[1] + iB * pB[0] * pB[1]
-    c = mA + mB + iA * pA[1] ** 2 + iB * pB[1] ** 2
-    det = 1 / (a * c - b * b)
+class _Contact(NamedTuple):
+    """A corner of a leg on the ground, or near it."""
 
-    def once(p0, p1, n):
-        m = jnp.where(moving, -(Kmp[0] * p0 + Kmp[1] * p1 + Kmn * n) / Kmm, 0.0)
-        r = tuple(-(x * m + y * n) for x, y in zip(Kmp, Kpn))
-        p0, p1 = det * (c * r[0] - b * r[1]), det * (a * r[1] - b * r[0])
-        n = jnp.where(on, -(Knm * m + Knp[0] * p0 + Knp[1] * p1) / Knn, 0.0)
-        return (p0, p1, n), m
+    corner: Vector  # in the leg's own axes
+    place: Vector  # from the leg's centre to between the surfaces
+    direction: Vector  # the ground's normal
+    touches: Scalar
+    normal: _Row
+    tangent: _Row
 
-    def power(p0, p1, n):
-        one, zero = jnp.ones_like(n), jnp.zeros_like(n)
-        columns = tuple(once(*(one if i == j else zero for i in range(3)))[0] for j in range(3))
-        def times(M, v): return tuple(sum(M[j][i] * v[j] for j in range(3)) for i in range(3))
-        def square(M): return tuple(times(M, M[j]) for j in range(3))
-        def body(bit, carry):
-            M, v = carry
-            odd = (179 >> bit) & 1 == 1
-            v = tuple(jnp.where(odd, new, old) for new, old in zip(times(M, v), v))
-            return square(M), v
-        _, v = jax.lax.fori_loop(0, 8, body, (columns, (p0, p1, n)))
-        (p0, p1, n), m = once(*v)
-        return m, n, (p0, p1)
 
-    return once, power
+class _Side(NamedTuple):
+    """A leg, and all that holds in one step."""
+
+    body: int  # 1 or 2
+    ground: Ground
+    gap: Scalar  # between its lowest corner and the ground, m
+    arm: Vector  # from its centre to the joint
+    free: Vector  # velocity that it would have alone
+    motor: _Row
+    low: Scalar  # bool, whether it is at its lower or its upper limit
+    high: Scalar
+    wanted: Scalar  # opening speed of the joint, rad/s
+    least: Scalar  # bounds of the impulse of motor and limit together
+    most: Scalar
+    contacts: tuple[_Contact, _Contact]
+
+    @property
+    def near(self) -> Scalar:
+        """Whether it is at the limit that its motor presses it against."""
+        return self.low if self.body == 1 else self.high
+
+    @property
+    def far(self) -> Scalar:
+        """Whether it is at the other one."""
+        return self.high if self.body == 1 else self.low
+
+    def opening(self, u: tuple[Scalar, ...]) -> Scalar:
+        """Speed of the joint beyond what is wanted."""
+        return u[2 + self.body] - u[2] - self.wanted
+
+    def velocity(self, u: tuple[Scalar, ...], pivot: Vector) -> Vector:
+        """Of the leg's centre."""
+        return plus(plus(u[:2], pivot, u[2]), across(self.arm), -u[2 + self.body])
+
+
+class _Sweeps(NamedTuple):
+    """Box2D's sweeps over one leg that is between its limits: how what is missing to the solution shrinks.
+
+    A sweep solves the motor, then the joint, then the ground. What the joint (two numbers) and the ground are still
+    missing after it is linear in what they missed before.
+    """
+
+    motor: tuple[Scalar, ...]  # response of the motor's speed to impulses of joint and ground, over that to its own
+    joint: tuple[Vector, Vector]  # inverse of the joint's response to its own impulse
+    by_motor: Vector  # response of the joint to the motor
+    by_ground: Vector  # … and to the ground
+    ground: tuple[Scalar, ...]  # response of the ground's row to impulses of motor and joint, over that to its own
+    moving: Scalar  # bool, whether the motor is within its bounds
+    on: Scalar  # bool, whether the leg is on the ground
+
+    @classmethod
+    def of(
+        cls, pivot: Vector, arm: Vector, place: Vector, direction: Vector, slope: Scalar, moving: Scalar, on: Scalar
+    ) -> "_Sweeps":
+        """The sweeps of a leg.
+
+        Args:
+            pivot: how the joint moves when the hull turns.
+            arm: from the leg's centre to the joint.
+            place: from there to the corner on the ground.
+            direction: the ground's normal.
+            slope: of the friction, impulse along the ground per impulse along the normal.
+            moving: whether the motor is within its bounds.
+            on: whether the leg is on the ground.
+        """
+        hull, leg = 1 / HULL_INERTIA, 1 / LEG_INERTIA
+        swing = across(arm)
+        pull = plus(direction, along(direction), slope)  # of normal and friction together
+        lever, pulled = cross(place, direction), cross(place, pull)
+        mass = 1 / HULL_MASS + 1 / LEG_MASS
+        xx = mass + hull * pivot[0] ** 2 + leg * swing[0] ** 2
+        xy = hull * pivot[0] * pivot[1] + leg * swing[0] * swing[1]
+        yy = mass + hull * pivot[1] ** 2 + leg * swing[1] ** 2
+        scale = 1 / (xx * yy - xy * xy)
+        by_motor = (leg * swing[0] + hull * pivot[0], leg * swing[1] + hull * pivot[1])
+        by_ground = tuple(p / LEG_MASS + leg * pulled * s for p, s in zip(pull, swing, strict=True))
+        of_joint = tuple(d / LEG_MASS + leg * lever * s for d, s in zip(direction, swing, strict=True))
+        own = dot(direction, pull) / LEG_MASS + leg * lever * pulled
+        return cls(
+            motor=tuple(r / (hull + leg) for r in (*by_motor, leg * pulled)),
+            joint=((scale * yy, -scale * xy), (-scale * xy, scale * xx)),
+            by_motor=by_motor,
+            by_ground=by_ground,
+            ground=tuple(r / own for r in (leg * lever, *of_joint)),
+            moving=moving,
+            on=on,
+        )
+
+    def missing(self, missing: Three) -> Scalar:
+        """What the motor misses in a sweep after which joint and ground missed that much."""
+        return jnp.where(self.moving, -dot(self.motor, missing), 0.0)
+
+    def sweep(self, missing: Three) -> Three:
+        """What joint (two numbers) and ground miss after one more sweep."""
+        motor = self.missing(missing)
+        rest = plus(tuple(-motor * r for r in self.by_motor), self.by_ground, -missing[2])
+        joint = (dot(self.joint[0], rest), dot(self.joint[1], rest))
+        return *joint, jnp.where(self.on, -dot(self.ground, (motor, *joint)), 0.0)
+
+    def sweeps(self, missing: Three, count: int = SWEEPS) -> Three:
+        """… after many more: a power of the matrix of one, by repeated squaring."""
+        one, zero = jnp.ones_like(missing[0]), jnp.zeros_like(missing[0])
+        columns = tuple(self.sweep(tuple(one if i == j else zero for i in range(3))) for j in range(3))
+
+        def times(matrix: tuple[Three, ...], vector: Three) -> Three:
+            return tuple(sum(matrix[j][i] * vector[j] for j in range(3)) for i in range(3))
+
+        def double(bit: int, carry: tuple) -> tuple:
+            matrix, vector = carry
+            vector = select((count >> bit) & 1 == 1, times(matrix, vector), vector)
+            return tuple(times(matrix, column) for column in matrix), vector
+
+        return jax.lax.fori_loop(0, count.bit_length(), double, (columns, missing))[1]
 
 
 def _facing(distances: list[Scalar]) -> tuple[Scalar, Vector, Vector]:
@@ -329,9 +421,7 @@ def _facing(distances: list[Scalar]) -> tuple[Scalar, Vector, Vector]:
     for i in (2, 1, 0):
         here = sums[i] == least
         edge = jnp.where(here, i, edge)
-        ends = [
-            tuple(jnp.where(here, LEG[(i + end) % 4][axis], ends[end][axis]) for axis in (0, 1)) for end in (0, 1)
-        ]
+        ends = [tuple(jnp.where(here, LEG[(i + end) % 4][axis], ends[end][axis]) for axis in (0, 1)) for end in (0, 1)]
     return edge, ends[0], ends[1]
 
 
@@ -342,8 +432,7 @@ def _corner_distances(x: Scalar, y: Scalar, angle: Scalar, ground: Ground) -> li
 
 def world_step(
     bodies: Bodies,
-    impulses: Impulses,
-    legs: Vector,
+    legs: tuple[Leg, Leg],
     terrain: jax.Array,
     gravity: float | Scalar = -10.0,
     iterations: tuple[int, int] = (30, 2),
@@ -352,213 +441,257 @@ def world_step(
 
     Args:
         bodies: before it.
-        impulses: of the step before.
-        legs: bool, the reported contacts of the step before.
+        legs: what is remembered of the step before.
         terrain: f32[11] heights of the ground.
         gravity: m/s².
         iterations: over velocities and over places.
     """
-    x, y, angle = bodies.x, bodies.y, bodies.angle
     fall = tuple(v + gravity * DT for v in bodies.vy)
-    pivot = across(turned(angle[0], HULL_ANCHOR))
-    arms = tuple(across(turned(angle[1 + k], LEG_ANCHORS[k])) for k in (0, 1))
-    inverse = _reduced_inverse(pivot, arms)
+    pivot = across(turned(bodies.angle[0], HULL_ANCHOR))
+    arms = tuple(turned(bodies.angle[1 + k], LEG_ANCHORS[k]) for k in (0, 1))
+    inverse = _reduced_inverse(pivot, tuple(map(across, arms)))
 
     # The velocities nearest to those of the free bodies, in their kinetic energy, that keep the joints together.
-    momentum = tuple(
-        MASS[0] * free[0] + LEG_MASS * (free[1] + free[2]) for free in (bodies.vx, fall)
-    )
-    of_legs = [(LEG_MASS * bodies.vx[1 + k], LEG_MASS * fall[1 + k]) for k in (0, 1)]
+    momenta = [tuple(LEG_MASS * v for v in free) for free in zip(bodies.vx[1:], fall[1:], strict=True)]
+    linear = plus(plus(momenta[0], momenta[1]), (bodies.vx[0], fall[0]), HULL_MASS)
     angular = (
-        HULL_INERTIA * bodies.spin[0] + dot(pivot, of_legs[0]) + dot(pivot, of_legs[1]),
-        LEG_INERTIA * bodies.spin[1] - dot(arms[0], of_legs[0]),
-        LEG_INERTIA * bodies.spin[2] - dot(arms[1], of_legs[1]),
+        HULL_INERTIA * bodies.spin[0] + dot(pivot, plus(*momenta)),
+        *(LEG_INERTIA * bodies.spin[1 + k] - dot(across(arms[k]), momenta[k]) for k in (0, 1)),
     )
-    u = inverse(momentum, angular)
+    u = inverse(linear, angular)
+    sides = tuple(_side(1 + k, bodies, arms[k], fall, pivot, inverse, terrain) for k in (0, 1))
+    begun = tuple(_begin(side, leg, *face) for (side, *face), leg in zip(sides, legs, strict=True))
+    sides = tuple(side for side, *_ in sides)
+    u, begun = _solve(u, sides, begun, iterations[0])
 
-    def row(along: tuple) -> _Row:
-        answer = inverse(along[:2], along[2:])
-        return _Row(along, answer, 1 / dot(along, answer))
+    ended, motions = [], []
+    for side, leg, before in zip(sides, begun, legs, strict=True):
+        u, leg, *motion = _as_unfinished(u, side, leg, before, pivot, bodies)
+        ended.append(leg)
+        motions.append(motion)
+    for k in (1, 0):  # a leg at its limit follows what the other one did
+        side, leg = sides[k], ended[k]
+        held = jnp.clip(leg.held - side.opening(u) * side.motor.mass, side.least, side.most)
+        held = jnp.where(side.near, held, leg.held)
+        u, ended[k] = side.motor.apply(u, held - leg.held), leg._replace(held=held)
+    velocities = []
+    for k, (side, leg) in enumerate(zip(sides, ended, strict=True)):
+        apart, velocity, spin, joint = motions[k]
+        ended[k] = leg._replace(joint=select(apart, joint, _joint_impulse(u, side, leg, pivot)))
+        velocities.append(select(apart, (*velocity, spin), (*side.velocity(u, pivot), u[3 + k])))
+    vx, vy, spin = zip(u[:3], *velocities, strict=True)
+    places = tuple(plus(p, v, DT) for p, v in zip(bodies[:3], (vx, vy, spin), strict=True))
+    correct = partial(_correct, sides=sides)
+    *places, settled = jax.lax.fori_loop(0, iterations[1], correct, (*places, jnp.bool_(False)))
+    moved = Bodies(*places, vx, vy, spin)
+    for k, (side, leg, before) in enumerate(zip(sides, ended, legs, strict=True)):
+        moved, stopped, struck = _impact(bodies, moved, side)
+        # A contact that begins sets the report, one that ends takes it back, be there others; impacts come last.
+        report = ((before.touched & ~leg.touched) == 0) & (before.contact | ((leg.touched & ~before.touched) != 0))
+        report |= stopped & ((struck & ~leg.touched) != 0)
+        ended[k] = leg._replace(touched=jnp.where(stopped, struck, leg.touched), contact=report)
+    return Stepped(moved, tuple(ended), settled, clearance(moved, ground_near(terrain, bodies.x[0])))
+
+
+def _side(
+    body: int, bodies: Bodies, arm: Vector, fall: Three, pivot: Vector, inverse: Callable, terrain: jax.Array
+) -> tuple[_Side, Scalar, Scalar]:
+    """A leg in this step, which of its edges faces the ground, and which pieces of ground that touches."""
+    k = body - 1
+    x, y, angle = bodies.x[body], bodies.y[body], bodies.angle[body]
+    zero, one = jnp.zeros_like(x), jnp.ones_like(x)
+
+    def row(linear: Vector, hull: Scalar, leg: Scalar) -> _Row:
+        u = (*linear, hull, *((leg, zero) if k == 0 else (zero, leg)))
+        answer = inverse(u[:2], u[2:])
+        return _Row(u, answer, 1 / dot(u, answer))
 
     # A motor presses its leg against the near limit: both are one row, whose bounds tell whether the limit helps.
-    zero, one = jnp.zeros_like(u[0]), jnp.ones_like(u[0])
-    motors = tuple(row((zero, zero, -one, *((one, zero) if k == 0 else (zero, one)))) for k in (0, 1))
-    bent = [angle[1 + k] - angle[0] for k in (0, 1)]
-    low, high = [bent[k] <= LOWER[k] for k in (0, 1)], [bent[k] >= UPPER[k] for k in (0, 1)]
-    near, far = (low[0], high[1]), (high[0], low[1])
-    wanted = [jnp.where(near[k], 0.0, MOTOR_SPEED[k]) for k in (0, 1)]
-    least = (-MOTOR_IMPULSE, jnp.where(near[1], -jnp.inf, -MOTOR_IMPULSE))
-    most = (jnp.where(near[0], jnp.inf, MOTOR_IMPULSE), MOTOR_IMPULSE)
-    motor = tuple(jnp.clip(jnp.where(near[k], impulses.held[k], impulses.motor[k]), least[k], most[k]) for k in (0, 1))
+    motor = row((zero, zero), -one, one)
+    bent = angle - bodies.angle[0]
+    low, high = bent <= LOWER[k], bent >= UPPER[k]
+    near = low if k == 0 else high
+    ground = ground_near(terrain, x)
+    distances = _corner_distances(x, y, angle, ground)
+    edge, *ends = _facing(distances)
+    contacts, points = [], []
+    for corner in ends:
+        place = turned(angle, corner)
+        points.append(plus((x, y), place))
+        distance, direction = ground.distance(*points[-1])
+        touches = (distance < SKIN) & (distance > -DEEP)
+        place = plus(place, direction, -0.5 * distance)
+        motion = plus(across(place), across(arm), -1)
+        rows = (row(d, dot(d, pivot), dot(d, motion)) for d in (direction, along(direction)))
+        contacts.append(_Contact(corner, place, direction, touches, *rows))
+    side = _Side(
+        body=body,
+        ground=ground,
+        gap=_least(distances),
+        arm=arm,
+        free=(bodies.vx[body], fall[body]),
+        motor=motor,
+        low=low,
+        high=high,
+        wanted=jnp.where(near, 0.0, MOTOR_SPEED[k]),
+        least=jnp.where(near & (k == 1), -jnp.inf, -MOTOR_IMPULSE),
+        most=jnp.where(near & (k == 0), jnp.inf, MOTOR_IMPULSE),
+        contacts=tuple(contacts),
+    )
+    return side, edge, ground.touched(tuple(points))
 
-    grounds = tuple(ground_near(terrain, x[body]) for body in (0, 1, 2))
-    contacts, edges, gaps, touched = [], [], [], []
-    normals, tangents = list(impulses.normal), list(impulses.tangent)
-    for k in (0, 1):
-        body = 1 + k
-        distances = _corner_distances(x[body], y[body], angle[body], grounds[body])
-        gaps.append(_least(distances))
-        edge, *ends = _facing(distances)
-        edges.append(edge)
-        corners = [turned(angle[body], corner) for corner in ends]
-        touched.append(grounds[body].touched(tuple((x[body] + right, y[body] + up) for right, up in corners)))
-        for end, corner in enumerate(ends):
-            place = turned(angle[body], corner)
-            distance, normal = grounds[body].distance(x[body] + place[0], y[body] + place[1])
-            touches = (distance < SKIN) & (distance > -DEEP)
-            place = tuple(p - 0.5 * distance * n for p, n in zip(place, normal, strict=True))  # between the surfaces
-            motion = tuple(p - a for p, a in zip(across(place), arms[k], strict=True))
-            rows = []
-            for direction in (normal, _right(normal)):
-                turn = dot(direction, motion)
-                rows.append(row((*direction, dot(direction, pivot), *((turn, zero) if k == 0 else (zero, turn)))))
-            contacts.append(_Contact(body, corner, place, normal, touches, *rows, motors[k].velocity(rows[0].answer)))
-            slot, same = 2 * k + end, touches & (edge == impulses.edge[k])
-            normals[slot] = jnp.where(same, normals[slot], 0.0)
-            tangents[slot] = jnp.where(same, tangents[slot], 0.0)
 
-    warm_n, warm_t = tuple(normals), tuple(tangents)
-    for k in (0, 1):
-        u = motors[k].apply(u, motor[k])
-    for slot, contact in enumerate(contacts):
-        u = contact.tangent.apply(contact.normal.apply(u, normals[slot]), tangents[slot])
+def _begin(side: _Side, leg: Leg, edge: Scalar, touched: Scalar) -> Leg:
+    """Impulses to begin with: those of the step before, where what they were for is still there."""
+    same = tuple(contact.touches & (edge == leg.edge) for contact in side.contacts)
+    return leg._replace(
+        held=jnp.clip(jnp.where(side.near, leg.held, leg.motor), side.least, side.most),
+        edge=edge,
+        normal=tuple(jnp.where(s, n, 0.0) for s, n in zip(same, leg.normal, strict=True)),
+        tangent=tuple(jnp.where(s, t, 0.0) for s, t in zip(same, leg.tangent, strict=True)),
+        touched=touched,
+    )
+
+
+def _solve(
+    u: tuple[Scalar, ...], sides: tuple[_Side, _Side], legs: tuple[Leg, Leg], iterations: int
+) -> tuple[tuple[Scalar, ...], tuple[Leg, Leg]]:
+    """Velocities and impulses that violate nothing.
+
+    A leg is light: what its motor and the ground do to it is solved at once, or it would take hundreds of iterations.
+    """
+    for side, leg in zip(sides, legs, strict=True):
+        u = side.motor.apply(u, leg.held)
+        for contact, normal, tangent in zip(side.contacts, leg.normal, leg.tangent, strict=True):
+            u = contact.tangent.apply(contact.normal.apply(u, normal), tangent)
 
     def improve(_: int, carry: tuple) -> tuple:
-        u, motor, limit, normals, tangents = carry[0], *map(list, carry[1:])
-        for k in (0, 1):
-            back = jnp.minimum if k == 0 else jnp.maximum
-            new = jnp.where(far[k], back(limit[k] - (u[3 + k] - u[2]) * motors[k].mass, 0.0), 0.0)
-            u, limit[k] = motors[k].apply(u, new - limit[k]), new
-        for slot, (body, _, _, _, touches, normal, tangent, coupling) in enumerate(contacts):
-            hold = FRICTION * normals[slot]
-            new = jnp.clip(tangents[slot] - tangent.velocity(u) * tangent.mass, -hold, hold)
-            u, tangents[slot] = tangent.apply(u, new - tangents[slot]), new
-            # A leg is light: what its motor and the ground do to it is solved at once, or it would take hundreds of
-            # iterations. First as if both held; then the ground with the motor at its bound; then without the ground.
-            k = body - 1
-            slip, approach = u[3 + k] - u[2] - wanted[k], normal.velocity(u)
-            both = 1 - coupling * coupling * motors[k].mass * normal.mass
-            torque = motor[k] - (slip - coupling * normal.mass * approach) * motors[k].mass / both
-            torque = jnp.clip(torque, least[k], most[k])
-            force = normals[slot] - (approach + coupling * (torque - motor[k])) * normal.mass
-            force = jnp.where(touches, jnp.maximum(force, 0.0), 0.0)
-            alone = motor[k] - (slip + coupling * (force - normals[slot])) * motors[k].mass
-            torque = jnp.where(force > 0, torque, jnp.clip(alone, least[k], most[k]))
-            u = normal.apply(motors[k].apply(u, torque - motor[k]), force - normals[slot])
-            motor[k], normals[slot] = torque, force
-        return u, tuple(motor), tuple(limit), tuple(normals), tuple(tangents)
+        u, legs, limits = carry[0], list(carry[1]), list(carry[2])
+        for k, side in enumerate(sides):
+            held, normals, tangents = legs[k].held, list(legs[k].normal), list(legs[k].tangent)
+            back = limits[k] - (u[3 + k] - u[2]) * side.motor.mass
+            back = jnp.where(side.far, jnp.minimum(back, 0.0) if k == 0 else jnp.maximum(back, 0.0), 0.0)
+            u, limits[k] = side.motor.apply(u, back - limits[k]), back
+            for i, (_, _, _, touches, normal, tangent) in enumerate(side.contacts):
+                grip = FRICTION * normals[i]
+                new = jnp.clip(tangents[i] - tangent.velocity(u) * tangent.mass, -grip, grip)
+                u, tangents[i] = tangent.apply(u, new - tangents[i]), new
+                # First as if both held; then the ground with the motor at its bound; then without the ground.
+                coupling = side.motor.velocity(normal.answer)
+                opening, approach = side.opening(u), normal.velocity(u)
+                share = side.motor.mass / (1 - coupling * coupling * side.motor.mass * normal.mass)
+                torque = held - (opening - coupling * normal.mass * approach) * share
+                torque = jnp.clip(torque, side.least, side.most)
+                force = normals[i] - (approach + coupling * (torque - held)) * normal.mass
+                force = jnp.where(touches, jnp.maximum(force, 0.0), 0.0)
+                alone = held - (opening + coupling * (force - normals[i])) * side.motor.mass
+                torque = jnp.where(force > 0, torque, jnp.clip(alone, side.least, side.most))
+                u = normal.apply(side.motor.apply(u, torque - held), force - normals[i])
+                held, normals[i] = torque, force
+            legs[k] = legs[k]._replace(held=held, normal=tuple(normals), tangent=tuple(tangents))
+        return u, tuple(legs), tuple(limits)
 
-    u, motor, _, normals, tangents = jax.lax.fori_loop(
-        0, iterations[0], improve, (u, motor, (zero, zero), tuple(normals), tuple(tangents))
+    zero = jnp.zeros_like(u[0])
+    u, legs, _ = jax.lax.fori_loop(0, iterations, improve, (u, legs, (zero, zero)))
+    return u, legs
+
+
+def _joint_impulse(u: tuple[Scalar, ...], side: _Side, leg: Leg, pivot: Vector) -> Vector:
+    """What the joint must have done to the leg for it to move as it does."""
+    impulse = tuple(LEG_MASS * v for v in plus(side.velocity(u, pivot), side.free, -1))
+    for contact, normal, tangent in zip(side.contacts, leg.normal, leg.tangent, strict=True):
+        impulse = plus(plus(impulse, contact.direction, -normal), along(contact.direction), -tangent)
+    return impulse
+
+
+def _as_unfinished(
+    u: tuple[Scalar, ...], side: _Side, leg: Leg, before: Leg, pivot: Vector, bodies: Bodies
+) -> tuple[tuple[Scalar, ...], Leg, Scalar, Vector, Scalar, Vector]:
+    """Puts a leg between its limits, on one corner or none, where Box2D's sweeps would have left it.
+
+    Args:
+        u: the five velocities of the solution.
+        side: the leg.
+        leg: its impulses in the solution.
+        before: those of the step before.
+        pivot: how the joint moves when the hull turns.
+        bodies: before the step.
+
+    Returns:
+        The five velocities, the leg's impulses, whether it moves on its own, its velocity and spin then, and its
+        joint's impulse then.
+    """
+    warm = tuple(
+        jnp.where(contact.touches & (leg.edge == before.edge), n, 0.0)
+        for contact, n in zip(side.contacts, before.normal, strict=True)
     )
-    held_ = list(motor)
-    motor = list(motor)
-    normals, tangents = list(normals), list(tangents)
+    first = jnp.maximum(leg.normal[0], warm[0]) >= jnp.maximum(leg.normal[1], warm[1])
+    contact = select(first, *side.contacts)
+    normal, tangent, warm = select(first, *zip(leg.normal, leg.tangent, warm, strict=True))
+    on = contact.touches & ((normal > 0) | (warm > 0))
+    slides = jnp.where(normal > 0, jnp.sign(tangent), -jnp.sign(contact.tangent.velocity(u)))
+    slope = jnp.where(jnp.abs(tangent) >= 0.999 * FRICTION * normal, slides * FRICTION, 0.0)
 
-    def leg_velocity(k: int) -> Vector:
-        return tuple(u[axis] + u[2] * pivot[axis] - u[3 + k] * arms[k][axis] for axis in (0, 1))
+    # The solution with the corner on the ground even where that would have to pull: sweeps know of it only at the end.
+    answer = plus(contact.normal.answer, contact.tangent.answer, slope)
+    opening, approach = side.opening(u), contact.normal.velocity(u)
+    by_motor, by_ground = side.motor.velocity(contact.normal.answer), side.motor.velocity(answer)
+    own = contact.normal.velocity(answer)
+    both = (own * opening - by_ground * approach) / (own / side.motor.mass - by_ground * by_motor)
+    alone = (opening - by_ground * normal) * side.motor.mass
+    torque = jnp.clip(leg.held - jnp.where(on, both, alone), -MOTOR_IMPULSE, MOTOR_IMPULSE)
 
-    def joint_impulse(k: int) -> Vector:
-        free, now = (bodies.vx[1 + k], fall[1 + k]), leg_velocity(k)
-        total = [LEG_MASS * (v - w) for v, w in zip(now, free, strict=True)]
-        for slot in (2 * k, 2 * k + 1):
-            for direction, size in ((contacts[slot].direction, normals[slot]), (_right(contacts[slot].direction), tangents[slot])):
-                total = [p - size * d for p, d in zip(total, direction, strict=True)]
-        return tuple(total)
+    def ground_for(torque: Scalar) -> Scalar:
+        return jnp.where(on, normal - (approach + by_motor * (torque - leg.held)) / own, 0.0)
 
-    own = [None, None]
-    for k in (0, 1):
-        free = ~near[k] & ~far[k]
-        pair = contacts[2 * k : 2 * k + 2]
-        n, t, wn = normals[2 * k : 2 * k + 2], tangents[2 * k : 2 * k + 2], warm_n[2 * k : 2 * k + 2]
-        first = jnp.maximum(n[0], wn[0]) >= jnp.maximum(n[1], wn[1])
-        pick = lambda two: jax.tree.map(lambda a, b: jnp.where(first, a, b), *two)
-        chosen = pick([c[1:] for c in pair])
-        chosen = _Contact(1 + k, *chosen)
-        n, t, wn = pick(n), pick(t), pick(wn)
-        on = chosen.touches & ((n > 0) | (wn > 0))
-        slip, approach = u[3 + k] - u[2] - wanted[k], chosen.normal.velocity(u)
-        sigma = jnp.where(jnp.abs(t) >= 0.999 * FRICTION * n, jnp.where(n > 0, jnp.sign(t), -jnp.sign(chosen.tangent.velocity(u))) * FRICTION, 0.0)
-        pulled = tuple(x + sigma * y for x, y in zip(chosen.normal.answer, chosen.tangent.answer))
-        Kmm, Knn = 1 / motors[k].mass, chosen.normal.velocity(pulled)
-        Kmn, Knm = motors[k].velocity(pulled), chosen.coupling
-        det = Kmm * Knn - Kmn * Knm
-        m_both = motor[k] - (Knn * slip - Kmn * approach) / det
-        m_alone = motor[k] - (slip - Kmn * n) / Kmm
-        m_lin = jnp.clip(jnp.where(on, m_both, m_alone), -MOTOR_IMPULSE, MOTOR_IMPULSE)
-        moving = jnp.abs(m_lin) < MOTOR_IMPULSE
-        n_lin = jnp.where(on, n - (approach + Knm * (m_lin - motor[k])) / Knn, 0.0)
-        def with_(m_, n_):
-            v = motors[k].apply(u, m_ - motor[k])
-            v = chosen.normal.apply(v, n_ - n)
-            return chosen.tangent.apply(v, sigma * (n_ - n))
-        t_of = lambda n_: t + sigma * (n_ - n)
-        def p_of(v, n_):
-            now = tuple(v[axis] + v[2] * pivot[axis] - v[3 + k] * arms[k][axis] for axis in (0, 1))
-            freev = (bodies.vx[1 + k], fall[1 + k])
-            return tuple(LEG_MASS * (x - y) - n_ * d - t_of(n_) * r for x, y, d, r in zip(now, freev, chosen.direction, _right(chosen.direction)))
-        p_lin = p_of(with_(m_lin, n_lin), n_lin)
-        e_p = tuple(w - q for w, q in zip(impulses.joint[k], p_lin))
-        e_n = jnp.where(on, wn - n_lin, 0.0)
-        sweep, power = _unfinished(turned(angle[0], HULL_ANCHOR), turned(angle[1 + k], LEG_ANCHORS[k]), chosen.place, chosen.direction, moving, on, sigma)
-        m_first = m_lin + sweep(*e_p, e_n)[1]
-        full = moving & (jnp.abs(m_first) > MOTOR_IMPULSE)
-        bound = jnp.clip(m_first, -MOTOR_IMPULSE, MOTOR_IMPULSE)
-        n_full = jnp.where(on, n_lin - Knm * (bound - m_lin) / Knn, 0.0)
-        p_full = p_of(with_(bound, n_full), n_full)
-        e_p = tuple(jnp.where(full, f - q, e) for f, q, e in zip(p_full, p_lin, e_p))
-        e_n = jnp.where(full, n_full - n_lin, e_n)
-        f_m, f_n, f_p = power(*e_p, e_n)
-        n_new = n_lin + f_n
-        alone = ~(pair[0].touches & pair[1].touches)
-        keep = free & (~on | (n_new >= 0)) & alone
-        m_new = jnp.where(keep, jnp.clip(m_lin + f_m, -MOTOR_IMPULSE, MOTOR_IMPULSE), motor[k])
-        n_new = jnp.where(keep & on, n_new, n)
-        u, t_new = with_(m_new, n_new), t_of(n_new)
-        p_new = tuple(q + f for q, f in zip(p_lin, f_p))
-        pulls = tuple(n_new * d + t_new * r for d, r in zip(chosen.direction, _right(chosen.direction)))
-        own[k] = (
-            keep,
-            tuple(v + (a + b) / LEG_MASS for v, a, b in zip((bodies.vx[1 + k], fall[1 + k]), p_new, pulls)),
-            bodies.spin[1 + k] + (m_new + cross(turned(angle[1 + k], LEG_ANCHORS[k]), p_new) + cross(chosen.place, pulls)) / LEG_INERTIA,
-            p_new,
+    def with_impulses(torque: Scalar, force: Scalar) -> tuple[tuple[Scalar, ...], Leg]:
+        change = force - normal
+        changed = (
+            leg.normal[0] + jnp.where(first, change, 0.0),
+            leg.normal[1] + jnp.where(first, 0.0, change),
         )
-        for i in (0, 1):
-            mine = first if i == 0 else ~first
-            normals[2 * k + i] = jnp.where(mine, n_new, normals[2 * k + i])
-            tangents[2 * k + i] = jnp.where(mine, t_new, tangents[2 * k + i])
-        held_[k] = m_new
-        motor[k] = jnp.where(free, m_new, jnp.clip(impulses.motor[k] + MOTOR_SPEED[k] * 180 / (1 / HULL_INERTIA + 1 / LEG_INERTIA), -MOTOR_IMPULSE, MOTOR_IMPULSE))
-    for k in (1, 0):  # a leg at its limit follows what the other one did
-        slip = u[3 + k] - u[2] - wanted[k]
-        new = jnp.where(near[k], jnp.clip(held_[k] - slip * motors[k].mass, least[k], most[k]), held_[k])
-        u, held_[k] = motors[k].apply(u, new - held_[k]), new
-    joints = tuple(tuple(jnp.where(own[k][0], a, b) for a, b in zip(own[k][3], joint_impulse(k))) for k in (0, 1))
-    motor, normals, tangents = tuple(motor), tuple(normals), tuple(tangents)
-    (vx1, vy1), (vx2, vy2) = (tuple(jnp.where(own[k][0], a, b) for a, b in zip(own[k][1], leg_velocity(k))) for k in (0, 1))
-    vx, vy = (u[0], vx1, vx2), (u[1], vy1, vy2)
-    spin = (u[2], *(jnp.where(own[k][0], own[k][2], u[3 + k]) for k in (0, 1)))
-    places = tuple(
-        tuple(p + DT * v for p, v in zip(place, velocity, strict=True))
-        for place, velocity in ((x, vx), (y, vy), (angle, spin))
-    )
-    limits = tuple(zip(low, high, strict=True))
-    correct = partial(_correct, contacts=contacts, limits=limits, grounds=grounds)
-    *places, settled = jax.lax.fori_loop(0, iterations[1], correct, (*places, zero > 0))
-    moved = Bodies(*places, vx, vy, spin)
-    reported, held = [], []
-    for k in (0, 1):
-        moved, stopped, struck = _impact(bodies, moved, 1 + k, gaps[k], grounds[1 + k])
-        # A contact that begins sets the report, one that ends takes it back, be there others; impacts come last.
-        begun, ended = touched[k] & ~impulses.touched[k], impulses.touched[k] & ~touched[k]
-        report = jnp.where(ended != 0, False, legs[k] | (begun != 0))
-        reported.append(report | (stopped & ((struck & ~touched[k]) != 0)))
-        held.append(jnp.where(stopped, struck, touched[k]))
-    found = Impulses(motor, tuple(held_), joints, tuple(edges), tuple(held), normals, tangents)
-    return Stepped(moved, found, tuple(reported), settled, clearance(moved, grounds[0]))
+        slid = (
+            leg.tangent[0] + jnp.where(first, slope * change, 0.0),
+            leg.tangent[1] + jnp.where(first, 0.0, slope * change),
+        )
+        velocities = plus(side.motor.apply(u, torque - leg.held), answer, change)
+        return velocities, leg._replace(held=torque, normal=changed, tangent=slid)
+
+    def joint_for(torque: Scalar, force: Scalar) -> Vector:
+        velocities, changed = with_impulses(torque, force)
+        return _joint_impulse(velocities, side, changed, pivot)
+
+    force = ground_for(torque)
+    joint = joint_for(torque, force)
+    moving = jnp.abs(torque) < MOTOR_IMPULSE
+    sweeps = _Sweeps.of(pivot, side.arm, contact.place, contact.direction, slope, moving, on)
+    missing = (*plus(before.joint, joint, -1), jnp.where(on, warm - force, 0.0))
+    # A motor that the first sweep drives to its bound leaves it only when joint and ground are solved with it there.
+    beginning = torque + sweeps.missing(missing)
+    bound = jnp.clip(beginning, -MOTOR_IMPULSE, MOTOR_IMPULSE)
+    at_bound = ground_for(bound)
+    missing = select(beginning != bound, (*plus(joint_for(bound, at_bound), joint, -1), at_bound - force), missing)
+    missing = sweeps.sweeps(missing, SWEEPS - 1)
+    new_torque = jnp.clip(torque + sweeps.missing(missing), -MOTOR_IMPULSE, MOTOR_IMPULSE)
+    missing = sweeps.sweep(missing)
+    new_joint, new_force = plus(joint, missing[:2]), force + missing[2]
+
+    between = ~side.low & ~side.high
+    apart = between & (~on | (new_force >= 0)) & ~(side.contacts[0].touches & side.contacts[1].touches)
+    u_apart, leg_apart = with_impulses(new_torque, jnp.where(on, new_force, normal))
+    u, leg = select(apart, (u_apart, leg_apart), (u, leg))
+    pull = (0.0, 0.0)
+    for at, force, grip in zip(side.contacts, leg.normal, leg.tangent, strict=True):
+        pull = plus(plus(pull, at.direction, force), along(at.direction), grip)
+    velocity = plus(side.free, plus(new_joint, pull), 1 / LEG_MASS)
+    spin = bodies.spin[side.body] + (leg.held + cross(side.arm, new_joint) + cross(contact.place, pull)) / LEG_INERTIA
+    # At its limit a leg does not move, and the motor goes on pushing in every sweep, up to its bound.
+    tired = before.motor + MOTOR_SPEED[side.body - 1] * SWEEPS / (1 / HULL_INERTIA + 1 / LEG_INERTIA)
+    motor = jnp.where(between, leg.held, jnp.clip(tired, -MOTOR_IMPULSE, MOTOR_IMPULSE))
+    return u, leg._replace(motor=motor), apart, velocity, spin, new_joint
 
 
-def _correct(_: int, carry: tuple, contacts: list[_Contact], limits: tuple, grounds: tuple[Ground, ...]) -> tuple:
+def _correct(_: int, carry: tuple, sides: tuple[_Side, _Side]) -> tuple:
     """Moves bodies apart where they sank in, turns legs back into their limits, puts joints together."""
     before, settled = carry[:3], carry[3]
     x, y, angle = (list(values) for values in before)
@@ -569,17 +702,19 @@ def _correct(_: int, carry: tuple, contacts: list[_Contact], limits: tuple, grou
         y[body] += impulse[1] / MASS[body]
         angle[body] += cross(place, impulse) / INERTIA[body]
 
-    for body, corner, _, _, touches, _, _, _ in contacts:
-        place = turned(angle[body], corner)
-        distance, normal = grounds[body].distance(x[body] + place[0], y[body] + place[1])
-        place = tuple(p - 0.5 * distance * n for p, n in zip(place, normal, strict=True))
-        good &= ~touches | (distance - SKIN >= -3 * LINEAR_SLOP)
-        error = jnp.clip(STIFFNESS * (distance - SKIN + LINEAR_SLOP), -LARGEST_CORRECTION, 0.0)
-        give = 1 / MASS[body] + cross(place, normal) ** 2 / INERTIA[body]
-        size = jnp.where(touches, -error / give, 0.0)
-        move(body, tuple(size * n for n in normal), place)
+    for side in sides:
+        body = side.body
+        for contact in side.contacts:
+            place = turned(angle[body], contact.corner)
+            distance, normal = side.ground.distance(x[body] + place[0], y[body] + place[1])
+            place = plus(place, normal, -0.5 * distance)
+            good &= ~contact.touches | (distance - SKIN >= -3 * LINEAR_SLOP)
+            error = jnp.clip(STIFFNESS * (distance - SKIN + LINEAR_SLOP), -LARGEST_CORRECTION, 0.0)
+            give = 1 / LEG_MASS + cross(place, normal) ** 2 / LEG_INERTIA
+            size = jnp.where(contact.touches, -error / give, 0.0)
+            move(body, tuple(size * n for n in normal), place)
     for k in (1, 0):
-        leg, (low, high) = 1 + k, limits[k]
+        leg, low, high = 1 + k, sides[k].low, sides[k].high
         bent = angle[leg] - angle[0]
         below, above = bent - LOWER[k], bent - UPPER[k]
         error = jnp.where(
@@ -602,24 +737,22 @@ def _correct(_: int, carry: tuple, contacts: list[_Contact], limits: tuple, grou
         impulse = (scale * (b * gap[1] - c * gap[0]), scale * (b * gap[0] - a * gap[1]))
         move(leg, impulse, other)
         move(0, tuple(-p for p in impulse), own)
-    after = (x, y, angle)
-    kept = tuple(
-        tuple(jnp.where(settled, old, new) for old, new in zip(olds, news, strict=True))
-        for olds, news in zip(before, after, strict=True)
-    )
-    return *kept, settled | good
+    after = (tuple(x), tuple(y), tuple(angle))
+    return *select(settled, before, after), settled | good
 
 
-def _impact(start: Bodies, end: Bodies, body: int, gap: Scalar, ground: Ground) -> tuple[Bodies, Scalar, Scalar]:
+def _impact(start: Bodies, end: Bodies, side: _Side) -> tuple[Bodies, Scalar, Scalar]:
     """Stops a leg that would have flown into the ground in this step; its joint hears of it in the next one.
 
     Args:
         start: before the step.
         end: after it.
-        body: of the leg, 1 or 2.
-        gap: its distance from the ground before the step.
-        ground: near the leg.
+        side: the leg.
+
+    Returns:
+        Bodies, whether the leg was stopped, and which pieces of ground it struck then, i32.
     """
+    body, ground, gap = side.body, side.ground, side.gap
     places = [(a[body], b[body]) for a, b in zip(start[:3], end[:3], strict=True)]
     sunk = _least(_corner_distances(*(after for _, after in places), ground))
     stopped = (gap > IMPACT) & (sunk < IMPACT) & (sunk > -2.0)
@@ -638,7 +771,7 @@ def _impact(start: Bodies, end: Bodies, body: int, gap: Scalar, ground: Ground) 
     def sweep(_: int, carry: tuple) -> tuple:
         vx, vy, spin, normals, tangents = *carry[:3], *map(list, carry[3:])
         for i, (place, normal, touches) in enumerate(points):
-            for kind, direction in ((tangents, _right(normal)), (normals, normal)):
+            for kind, direction in ((tangents, along(normal)), (normals, normal)):
                 arm = cross(place, direction)
                 speed = (vx - spin * place[1]) * direction[0] + (vy + spin * place[0]) * direction[1]
                 new = kind[i] - speed / (1 / LEG_MASS + arm * arm / LEG_INERTIA)

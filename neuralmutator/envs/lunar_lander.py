@@ -8,7 +8,7 @@ from flax import struct
 from gymnax.environments import environment, spaces
 
 from neuralmutator.envs import lander_physics as physics
-from neuralmutator.envs.lander_physics import DT, HEIGHT, SCALE, WIDTH, Bodies, Impulses, Scalar, Vector
+from neuralmutator.envs.lander_physics import DT, HEIGHT, SCALE, WIDTH, Bodies, Leg, Scalar, Vector
 
 PAD = HEIGHT / 4
 """Height of the landing pad, m; the ground there is a hundredth lower."""
@@ -24,10 +24,9 @@ class EnvState(environment.EnvState):
     """A lander in flight, or on the ground."""
 
     bodies: Bodies
-    impulses: Impulses
+    legs: tuple[Leg, Leg]
     terrain: jax.Array  # f32[11] heights of the ground every 2 m
     clearance: jax.Array  # f32[] between hull and ground, m
-    legs: Vector  # bool[] each, the ground contact of the left and the right leg
     shaping: jax.Array  # f32[] potential whose increase is rewarded
     rest: jax.Array  # f32[] time since anything moved, s
     time: int
@@ -86,18 +85,16 @@ class LunarLander(environment.Environment[EnvState, EnvParams]):
             spin=(zero,) * 3,
         )
         bodies = physics.push(bodies, (push[0] * DT, push[1] * DT), (zero, zero))
-        legs = (jnp.bool_(False), jnp.bool_(False))
         # Legs start away from their joints: putting them there takes Box2D's own number of corrections.
-        bodies, impulses, _, _, clearance = physics.world_step(
-            bodies, physics.no_impulses(), legs, terrain, params.gravity, iterations=(20, 60)
+        bodies, legs, _, clearance = physics.world_step(
+            bodies, (physics.new_leg(), physics.new_leg()), terrain, params.gravity, iterations=(30, 60)
         )
         observation = _observe(bodies, legs)
         state = EnvState(
             bodies=bodies,
-            impulses=impulses,
+            legs=legs,
             terrain=terrain,
             clearance=clearance,
-            legs=legs,
             shaping=_shaping(observation),
             rest=zero,
             time=0,
@@ -116,9 +113,7 @@ class LunarLander(environment.Environment[EnvState, EnvParams]):
         """A step whose random numbers are given, f32[2] of -1 to 1: by how much the engines miss their aim."""
         main, side, direction = self._throttle(action)
         bodies = _fire(state.bodies, main, side, direction, dispersion / SCALE)
-        bodies, impulses, legs, settled, clearance = physics.world_step(
-            bodies, state.impulses, state.legs, state.terrain, params.gravity
-        )
+        bodies, legs, settled, clearance = physics.world_step(bodies, state.legs, state.terrain, params.gravity)
         observation = _observe(bodies, legs)
         shaping = _shaping(observation)
         rest = jnp.where(physics.at_rest(bodies), state.rest + DT, 0.0)
@@ -128,9 +123,8 @@ class LunarLander(environment.Environment[EnvState, EnvParams]):
         reward = jnp.where(landed, 100.0, reward)
         state = state.replace(
             bodies=bodies,
-            impulses=impulses,
-            clearance=clearance,
             legs=legs,
+            clearance=clearance,
             shaping=shaping,
             rest=rest,
             time=state.time + 1,
@@ -194,7 +188,7 @@ def _fire(bodies: Bodies, main: Scalar, side: Scalar, direction: Scalar, dispers
     return physics.push(bodies, impulse, place)
 
 
-def _observe(bodies: Bodies, legs: Vector) -> jax.Array:
+def _observe(bodies: Bodies, legs: tuple[Leg, Leg]) -> jax.Array:
     x, y = _origin(bodies)
     return jnp.stack(
         [
@@ -204,8 +198,8 @@ def _observe(bodies: Bodies, legs: Vector) -> jax.Array:
             bodies.vy[0] * HEIGHT / 2 * DT,
             bodies.angle[0],
             20 * bodies.spin[0] * DT,
-            jnp.float32(legs[0]),
-            jnp.float32(legs[1]),
+            jnp.float32(legs[0].contact),
+            jnp.float32(legs[1].contact),
         ]
     )
 
