@@ -3,7 +3,8 @@
 Every number is the log10 of the loss, the median over several growths with the worst behind it. Recovery: 200 updates,
 the damage, 200 more.
 
-    python benchmarks/automata.py runs/nca-growing-1 runs/nca-persistent-1 runs/nca-regenerating-1
+    python benchmarks/automata.py                                      # the automata that come with the package
+    python benchmarks/automata.py runs/nca-growing-1 --figure strip.png
 """
 
 import json
@@ -21,22 +22,28 @@ from rich.table import Table
 
 from neuralmutator import nca, rollout
 from neuralmutator.core import each
-from neuralmutator.experiment.nca import NcaConfig, load
+from neuralmutator.experiment.nca import BUNDLED, FilmConfig, Model, NcaConfig, film, load
+from neuralmutator.plots.nca import film_strip
 
 MOMENTS = (64, 80, 96, 200, 500, 1000, 10_000)
 ANGLES = (30, 45, 90)
+SHOWN = (16, 32, 48, 64, 96, 200, 1000)
+HEALED = (20, 50, 200)
+HEALED_BELOW = -2.6
 
 
 @dataclass(frozen=True)
 class Options:
     """What is measured, and how often."""
 
-    runs: tyro.conf.Positional[tuple[Path, ...]]
-    """Run folders."""
+    runs: tyro.conf.Positional[tuple[str, ...]] = BUNDLED
+    """Run folders, packed automata, or bundled ones by name."""
     trials: int = 10
     """Growths per number."""
     long_trials: int = 3
     """Growths of 10,000 updates."""
+    figure: Path | None = None
+    """Where to draw them growing, and losing a half."""
 
 
 def automaton_of(config: NcaConfig, angle: jax.Array | float = 0.0) -> nca.Automaton:
@@ -88,19 +95,40 @@ def measure(options: Options, config: NcaConfig, target: jax.Array, params: jax.
     return found
 
 
+def draw(models: dict[str, Model], path: Path) -> None:
+    """A row for each automaton: it grows, and loses its right half after 200 updates."""
+    frames, labels = [], []
+    for config, target, params in models.values():
+        shape = target.shape[:2]
+        alone = film(config, params, shape, FilmConfig(steps=max(SHOWN)))
+        halved = film(config, params, shape, FilmConfig(steps=200 + max(HEALED), damage="right", damage_at=200))
+        wounded = alone[200].copy()
+        wounded[:, shape[1] // 2 :] = 255
+        frames += [alone[t] for t in SHOWN] + [wounded] + [halved[200 + t] for t in HEALED]
+        labels += [f"{t} updates" for t in SHOWN] + ["half erased"] + [f"{t} later" for t in HEALED]
+    columns = len(SHOWN) + 1 + len(HEALED)
+    strip = film_strip([frame / 255 for frame in frames], labels, "", columns, list(models))
+    strip.savefig(path)
+
+
 def main(options: Options) -> None:
-    if not options.runs:
-        raise SystemExit("name at least one run folder")
-    results = {}
-    for run in options.runs:
-        config, target, params = load(run)
-        results[f"{config.target}, {config.regime}"] = measure(options, config, jnp.asarray(target), params)
-    table = Table("log10 loss: median (worst)", *results)
+    models = {run: load(run) for run in options.runs}
+    if options.figure is not None:
+        draw(models, options.figure)
+    results = {
+        run: measure(options, config, jnp.asarray(target), params) for run, (config, target, params) in models.items()
+    }
+    table = Table(f"log10 loss: median (worst); healed: {HEALED_BELOW} or less", *results)
     for name in next(iter(results.values())):
         cells = [f"{np.median(found[name]):.2f} ({np.max(found[name]):.2f})" for found in results.values()]
+        if "erased" in name:
+            healed = [np.sum(np.array(found[name]) <= HEALED_BELOW) for found in results.values()]
+            cells = [f"{cell}, {count} of {options.trials}" for cell, count in zip(cells, healed, strict=True)]
         table.add_row(name, *cells)
     Console(width=120).print(table)
-    print(json.dumps({run: {n: np.round(x, 3).tolist() for n, x in found.items()} for run, found in results.items()}))
+    print(
+        json.dumps({run: {n: [round(x, 3) for x in xs] for n, xs in found.items()} for run, found in results.items()})
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""``neuralmutator nca train``, ``neuralmutator nca film`` and ``neuralmutator nca page``."""
+"""``neuralmutator nca train``, ``film``, ``page`` and ``pack``."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +9,8 @@ import tyro
 
 from neuralmutator import nca as automata
 from neuralmutator.experiment import nca as runs
-from neuralmutator.experiment.nca import FilmConfig, NcaConfig
-from neuralmutator.experiment.page import Model, write_page
+from neuralmutator.experiment.nca import BUNDLED, FilmConfig, NcaConfig
+from neuralmutator.experiment.page import write_page
 from neuralmutator.experiment.run_folder import RunFolder, free_folder
 from neuralmutator.experiment.runner import InterruptedRunError
 from neuralmutator.plots.nca import film_frames, film_strip, loss_figure, pool_sheet
@@ -44,7 +44,7 @@ class Film:
     """Film an automaton: how it grows, is damaged and recovers, or grows turned."""
 
     run: tyro.conf.Positional[str]
-    """The run folder."""
+    """A run folder, a packed automaton, or growing, persistent or regenerating, which are bundled."""
     config: Annotated[FilmConfig, tyro.conf.arg(name="")]
     output: Path = Path("film.mp4")
     """The film, .mp4 or .gif."""
@@ -57,12 +57,22 @@ class Film:
 class Page:
     """Write one self-contained web page on which automata grow, and are painted, erased and turned by hand."""
 
-    runs: tyro.conf.Positional[tuple[str, ...]]
-    """Run folders."""
+    runs: tyro.conf.Positional[tuple[str, ...]] = BUNDLED
+    """Run folders, packed automata, or bundled ones by name; all that are bundled if none is given."""
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("page.html")
     """The page."""
     size: int = 96
     """Height and width of its grid, cells."""
+
+
+@dataclass(frozen=True)
+class Pack:
+    """Write the automaton of a run as one small file, in 8 bits, that film and page take."""
+
+    run: tyro.conf.Positional[str]
+    """The run folder."""
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("automaton.npz")
+    """The file, .npz."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +82,8 @@ class Nca:
     command: Annotated[
         Annotated[Train, tyro.conf.subcommand("train", prefix_name=False)]
         | Annotated[Film, tyro.conf.subcommand("film", prefix_name=False)]
-        | Annotated[Page, tyro.conf.subcommand("page", prefix_name=False)],
+        | Annotated[Page, tyro.conf.subcommand("page", prefix_name=False)]
+        | Annotated[Pack, tyro.conf.subcommand("pack", prefix_name=False)],
         tyro.conf.arg(name=""),
     ]
 
@@ -83,6 +94,8 @@ def nca(options: Nca) -> int:
         return _film(options.command)
     if isinstance(options.command, Page):
         return _page(options.command)
+    if isinstance(options.command, Pack):
+        return _pack(options.command)
     return _train(options.command)
 
 
@@ -131,7 +144,13 @@ def _film(options: Film) -> int:
 
 
 def _page(options: Page) -> int:
-    models = [Model(*runs.load(run)) for run in options.runs]
+    models = [runs.load(run) for run in options.runs]
     path = write_page(models, options.output, options.size)
     print(f"{path}: {len(models)} automata, {path.stat().st_size / 1000:.0f} kB")
+    return 0
+
+
+def _pack(options: Pack) -> int:
+    path = runs.pack(runs.load(options.run), options.output)
+    print(f"{path}: {path.stat().st_size / 1000:.1f} kB")
     return 0

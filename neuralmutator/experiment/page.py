@@ -6,14 +6,12 @@ import json
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import NamedTuple
 
-import jax
 import numpy as np
 from PIL import Image
 
 from neuralmutator import nca
-from neuralmutator.experiment.nca import NcaConfig
+from neuralmutator.experiment.nca import Model
 
 MOST_CHANNELS = 16
 ABOUT = {
@@ -21,14 +19,6 @@ ABOUT = {
     "persistent": "grows, and stays",
     "regenerating": "grows, stays, and repairs what is damaged",
 }
-
-
-class Model(NamedTuple):
-    """An automaton for the page, as `experiment.nca.load` gives it."""
-
-    config: NcaConfig
-    target: np.ndarray  # f32[H, W, 4]
-    params: jax.Array  # f32[P]
 
 
 def page(models: Sequence[Model], size: int = 96) -> str:

@@ -1,4 +1,4 @@
-"""Pictures of cellular automata: how the loss fell, a film strip of growth, a sheet of the pool."""
+"""Pictures of cellular automata: how the loss fell, film strips, what becomes of a pattern, a sheet of the pool."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from neuralmutator.plots.style import BLUE, GREY, INK, dress, new_figure
+from neuralmutator.plots.style import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, RED, dress, new_figure
 
 
 def loss_figure(metrics: Mapping[str, np.ndarray], title: str, drop_at: int | None = None) -> Figure:
@@ -42,7 +42,34 @@ def loss_figure(metrics: Mapping[str, np.ndarray], title: str, drop_at: int | No
     return figure
 
 
-def film_strip(frames: Sequence[np.ndarray], labels: Sequence[str], title: str, columns: int = 8) -> Figure:
+def course_figure(losses: Mapping[str, np.ndarray], title: str, damage_at: int | None = None) -> Figure:
+    """What becomes of patterns: losses after every update, the median of several growths within the range of all.
+
+    Args:
+        losses: f32[growths, updates] by what grows.
+        title: heading.
+        damage_at: update after which something was erased; without it time is on a logarithmic scale.
+    """
+    figure = new_figure((6.4, 3.6), title)
+    axes = figure.subplots()
+    for (name, values), colour in zip(losses.items(), (BLUE, ORANGE, GREEN, RED, PURPLE, GREY), strict=False):
+        courses = np.log10(np.asarray(values, np.float64))
+        updates = np.arange(1, courses.shape[1] + 1)
+        axes.fill_between(updates, courses.min(axis=0), courses.max(axis=0), color=colour, alpha=0.2, lw=0)
+        axes.plot(updates, np.median(courses, axis=0), color=colour, lw=1.5, label=name)
+    if damage_at is None:
+        axes.set_xscale("log")
+    else:
+        axes.axvline(damage_at, color=INK, lw=0.8, ls=":")
+    axes.set(xlabel="updates", ylabel="log10 loss")
+    dress(axes)
+    axes.legend(fontsize=8, frameon=False)
+    return figure
+
+
+def film_strip(
+    frames: Sequence[np.ndarray], labels: Sequence[str], title: str, columns: int = 8, rows: Sequence[str] = ()
+) -> Figure:
     """Grids side by side.
 
     Args:
@@ -50,11 +77,12 @@ def film_strip(frames: Sequence[np.ndarray], labels: Sequence[str], title: str, 
         labels: one for each frame, below it.
         title: heading.
         columns: frames in a row.
+        rows: names of the rows, if they have any.
     """
     columns = min(columns, len(frames))
-    rows = -(-len(frames) // columns)
-    figure = new_figure((1.25 * columns, 1.45 * rows + 0.45), title)
-    for axes in np.ravel(figure.subplots(rows, columns, squeeze=False)):
+    lines = -(-len(frames) // columns)
+    figure = new_figure((1.25 * columns, 1.45 * lines + 0.45), title)
+    for axes in np.ravel(figure.subplots(lines, columns, squeeze=False)):
         axes.set_axis_off()
     for axes, frame, label in zip(figure.axes, frames, labels, strict=False):
         axes.set_axis_on()
@@ -62,6 +90,8 @@ def film_strip(frames: Sequence[np.ndarray], labels: Sequence[str], title: str, 
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set_color("#d5d8dd")
         axes.set_xlabel(label, fontsize=8, color=INK)
+    for axes, name in zip(figure.axes[::columns], rows, strict=False):
+        axes.set_ylabel(name, fontsize=9, color=INK)
     return figure
 
 

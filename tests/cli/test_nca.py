@@ -31,6 +31,10 @@ def test_train_film_and_page(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "a.gif").stat().st_size > 500
     assert main(["nca", "page", str(run), str(run), "-o", "page.html"]) == 0
     assert "2 automata" in capsys.readouterr().out
+    assert main(["nca", "pack", str(run), "-o", "small.npz"]) == 0
+    assert main(["nca", "film", "small.npz", "--steps", "4", "--output", "b.gif"]) == 0
+    assert main(["nca", "page"]) == 0
+    assert "3 automata" in capsys.readouterr().out
     longer = [*arguments[:-1], "20", "--quiet", "--resume", "--output", str(run)]
     assert main(longer) == 0
     assert len((run / "metrics.jsonl").read_text().splitlines()) == 20
@@ -45,7 +49,8 @@ def test_train_film_and_page(tmp_path, monkeypatch, capsys):
         (["film", "nowhere"], "not a run folder"),
         (["film", "nowhere", "--output", "film.avi"], ".mp4 or .gif"),
         (["page", "nowhere"], "not a run folder"),
-        (["page"], "at least one automaton"),
+        (["pack", "nowhere"], "not a run folder"),
+        (["pack", "growing", "-o", "a.txt"], "output must end in .npz, got a.txt"),
     ],
 )
 def test_bad_input_gets_one_line(tmp_path, monkeypatch, capsys, arguments, said):

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from neuralmutator import nca
-from neuralmutator.experiment.nca import NcaConfig
-from neuralmutator.experiment.page import Model, page
+from neuralmutator.experiment.nca import BUNDLED, Model, NcaConfig, load
+from neuralmutator.experiment.page import page
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 SIZE = 24
@@ -172,8 +172,23 @@ def test_joined_borders(tmp_path):
     np.testing.assert_allclose(cells, grid, atol=2e-4 * float(np.abs(grid).max()))
 
 
+@needs_chromium
+def test_a_lizard_grows_and_regrows(tmp_path):
+    """In the page as out of it: from the seed, and after the pointer has rubbed its head out."""
+    lizard = load("regenerating")
+    script = """
+        const a = nca.automaton, grow = n => { for (let i = 0; i < n; i++) nca.step(); return Array.from(a.read()); };
+        a.time = 0; nca.reset();
+        const grown = grow(120);
+        a.brush("erase", 36, 22, 9);
+        return [grown, Array.from(a.read()), grow(120)];"""
+    cells = np.array(run_in_browser(tmp_path, [lizard], script, size=72), np.float32).reshape(3, 72, 72, 16)
+    grown, erased, regrown = (float(jnp.log10(nca.loss(grid, lizard.target))) for grid in cells)
+    assert grown < -2.6 and regrown < -2.6 and erased > -2.4
+
+
 def test_it_is_one_small_file_that_loads_nothing():
-    text = page([model(hidden=128), model(hidden=128), model(hidden=128)])
+    text = page([load(name) for name in BUNDLED])
     assert len(text.encode()) < 150_000
     assert not re.search(r"(src|href)\s*=\s*[\"']?(https?:)?//|@import|fetch\(|import\s", text)
 

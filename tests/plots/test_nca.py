@@ -1,6 +1,6 @@
 import numpy as np
 
-from neuralmutator.plots.nca import film_frames, film_strip, loss_figure, pool_sheet
+from neuralmutator.plots.nca import course_figure, film_frames, film_strip, loss_figure, pool_sheet
 
 
 def test_every_cell_of_a_film_is_a_square():
@@ -19,10 +19,22 @@ def test_figures_show_what_they_are_given():
     np.testing.assert_allclose(median.get_ydata(), np.interp(median.get_xdata(), range(200), losses), atol=0.02)
     assert list(drop.get_xdata()) == [150, 150]
     frames = [np.full((4, 4, 3), i / 10) for i in range(5)]
-    strip = film_strip(frames, [f"step {i}" for i in range(5)], "title", columns=3)
+    strip = film_strip(frames, [f"step {i}" for i in range(5)], "title", columns=3, rows=["above", "below"])
     shown = [axes for axes in strip.axes if axes.images]
     assert [axes.get_xlabel() for axes in shown] == [f"step {i}" for i in range(5)]
     np.testing.assert_array_equal(shown[3].images[0].get_array(), frames[3])
+    assert [axes.get_ylabel() for axes in shown] == ["above", "", "", "below", ""]
+
+
+def test_the_course_of_several_growths():
+    losses = 10.0 ** np.random.default_rng(0).uniform(-4, -1, (5, 30))
+    axes = course_figure({"one": losses, "two": losses / 10}, "title").axes[0]
+    np.testing.assert_allclose(axes.lines[1].get_ydata(), np.median(np.log10(losses), axis=0) - 1)
+    band = axes.collections[0].get_datalim(axes.transData)
+    assert (band.ymin, band.ymax) == (np.log10(losses.min()), np.log10(losses.max()))
+    assert axes.get_xscale() == "log" and axes.lines[0].get_xdata()[0] == 1
+    damaged = course_figure({"one": losses}, "title", damage_at=10).axes[0]
+    assert damaged.get_xscale() == "linear" and list(damaged.lines[-1].get_xdata()) == [10, 10]
 
 
 def test_the_sheet_of_the_pool_is_filled_up_with_white():
