@@ -20,8 +20,10 @@ import jax.numpy as jnp
 import numpy as np
 
 Scalar = jax.Array
-Vector = tuple[Scalar, Scalar]
-Three = tuple[Scalar, Scalar, Scalar]
+Vector = tuple[Scalar, ...]
+"""Two numbers, across and up."""
+Three = tuple[Scalar, ...]
+"""One number for the hull and one for each leg; or two for a joint and one for the ground."""
 
 DT = 1 / 50
 SCALE = 30.0
@@ -103,7 +105,7 @@ class Stepped(NamedTuple):
     """The world after a step."""
 
     bodies: Bodies
-    legs: tuple[Leg, Leg]
+    legs: tuple[Leg, ...]
     settled: Scalar  # bool, whether no constraint is left violated
     clearance: Scalar  # f32, between hull and ground, m
 
@@ -164,7 +166,7 @@ class Ground(NamedTuple):
         normal = tuple(jnp.where(right < 0, a, b) for a, b in zip(self.left, self.right, strict=True))
         return dot(normal, (right, up)), normal
 
-    def touched(self, ends: tuple[Vector, Vector]) -> Scalar:
+    def touched(self, ends: tuple[Vector, ...]) -> Scalar:
         """Which pieces the edge of a leg between two points touches, i32 with a bit for each piece.
 
         An edge above the joint may touch both, with its ends or with the point above the joint.
@@ -247,7 +249,7 @@ class _Row(NamedTuple):
         return tuple(v + a * impulse for v, a in zip(u, self.answer, strict=True))
 
 
-def _reduced_inverse(pivot: Vector, legs: tuple[Vector, Vector]) -> Callable[[Vector, Three], tuple[Scalar, ...]]:
+def _reduced_inverse(pivot: Vector, legs: tuple[Vector, ...]) -> Callable[[Vector, Three], tuple[Scalar, ...]]:
     """Inverse of the mass matrix of the five velocities (hull x, y, spins of hull and legs).
 
     A leg's centre moves with ``v + spin₀ pivot - spinₖ legsₖ``.
@@ -308,7 +310,7 @@ class _Side(NamedTuple):
     wanted: Scalar  # opening speed of the joint, rad/s
     least: Scalar  # bounds of the impulse of motor and limit together
     most: Scalar
-    contacts: tuple[_Contact, _Contact]
+    contacts: tuple[_Contact, ...]
 
     @property
     def near(self) -> Scalar:
@@ -337,7 +339,7 @@ class _Sweeps(NamedTuple):
     """
 
     motor: tuple[Scalar, ...]  # response of the motor's speed to impulses of joint and ground, over that to its own
-    joint: tuple[Vector, Vector]  # inverse of the joint's response to its own impulse
+    joint: tuple[Vector, ...]  # inverse of the joint's response to its own impulse
     by_motor: Vector  # response of the joint to the motor
     by_ground: Vector  # … and to the ground
     ground: tuple[Scalar, ...]  # response of the ground's row to impulses of motor and joint, over that to its own
@@ -399,11 +401,11 @@ class _Sweeps(NamedTuple):
         columns = tuple(self.sweep(tuple(one if i == j else zero for i in range(3))) for j in range(3))
 
         def times(matrix: tuple[Three, ...], vector: Three) -> Three:
-            return tuple(sum(matrix[j][i] * vector[j] for j in range(3)) for i in range(3))
+            return tuple(dot(tuple(column[i] for column in matrix), vector) for i in range(3))
 
-        def double(bit: int, carry: tuple) -> tuple:
+        def double(bit: Scalar, carry: tuple) -> tuple:
             matrix, vector = carry
-            vector = select((count >> bit) & 1 == 1, times(matrix, vector), vector)
+            vector = select(jnp.bool_((count >> bit) & 1), times(matrix, vector), vector)
             return tuple(times(matrix, column) for column in matrix), vector
 
         return jax.lax.fori_loop(0, count.bit_length(), double, (columns, missing))[1]
@@ -432,7 +434,7 @@ def _corner_distances(x: Scalar, y: Scalar, angle: Scalar, ground: Ground) -> li
 
 def world_step(
     bodies: Bodies,
-    legs: tuple[Leg, Leg],
+    legs: tuple[Leg, ...],
     terrain: jax.Array,
     gravity: float | Scalar = -10.0,
     iterations: tuple[int, int] = (30, 2),
@@ -455,18 +457,18 @@ def world_step(
     momenta = [tuple(LEG_MASS * v for v in free) for free in zip(bodies.vx[1:], fall[1:], strict=True)]
     linear = plus(plus(momenta[0], momenta[1]), (bodies.vx[0], fall[0]), HULL_MASS)
     angular = (
-        HULL_INERTIA * bodies.spin[0] + dot(pivot, plus(*momenta)),
+        HULL_INERTIA * bodies.spin[0] + dot(pivot, plus(momenta[0], momenta[1])),
         *(LEG_INERTIA * bodies.spin[1 + k] - dot(across(arms[k]), momenta[k]) for k in (0, 1)),
     )
     u = inverse(linear, angular)
-    sides = tuple(_side(1 + k, bodies, arms[k], fall, pivot, inverse, terrain) for k in (0, 1))
-    begun = tuple(_begin(side, leg, *face) for (side, *face), leg in zip(sides, legs, strict=True))
-    sides = tuple(side for side, *_ in sides)
+    faced = [_side(1 + k, bodies, arms[k], fall, pivot, inverse, terrain) for k in (0, 1)]
+    begun = tuple(_begin(*face, leg) for face, leg in zip(faced, legs, strict=True))
+    sides = tuple(side for side, *_ in faced)
     u, begun = _solve(u, sides, begun, iterations[0])
 
     ended, motions = [], []
     for side, leg, before in zip(sides, begun, legs, strict=True):
-        u, leg, *motion = _as_unfinished(u, side, leg, before, pivot, bodies)
+        u, leg, motion = _as_unfinished(u, side, leg, before, pivot, bodies)
         ended.append(leg)
         motions.append(motion)
     for k in (1, 0):  # a leg at its limit follows what the other one did
@@ -474,16 +476,15 @@ def world_step(
         held = jnp.clip(leg.held - side.opening(u) * side.motor.mass, side.least, side.most)
         held = jnp.where(side.near, held, leg.held)
         u, ended[k] = side.motor.apply(u, held - leg.held), leg._replace(held=held)
-    velocities = []
-    for k, (side, leg) in enumerate(zip(sides, ended, strict=True)):
-        apart, velocity, spin, joint = motions[k]
-        ended[k] = leg._replace(joint=select(apart, joint, _joint_impulse(u, side, leg, pivot)))
-        velocities.append(select(apart, (*velocity, spin), (*side.velocity(u, pivot), u[3 + k])))
-    vx, vy, spin = zip(u[:3], *velocities, strict=True)
+    velocities = [u[:3]]
+    for k, (side, leg, motion) in enumerate(zip(sides, ended, motions, strict=True)):
+        ended[k] = leg._replace(joint=select(motion.apart, motion.joint, _joint_impulse(u, side, leg, pivot)))
+        velocities.append(select(motion.apart, motion.velocity, (*side.velocity(u, pivot), u[3 + k])))
+    vx, vy, spin = (tuple(v[axis] for v in velocities) for axis in range(3))
     places = tuple(plus(p, v, DT) for p, v in zip(bodies[:3], (vx, vy, spin), strict=True))
     correct = partial(_correct, sides=sides)
-    *places, settled = jax.lax.fori_loop(0, iterations[1], correct, (*places, jnp.bool_(False)))
-    moved = Bodies(*places, vx, vy, spin)
+    x, y, angle, settled = jax.lax.fori_loop(0, iterations[1], correct, (*places, jnp.bool_(False)))
+    moved = Bodies(x, y, angle, vx, vy, spin)
     for k, (side, leg, before) in enumerate(zip(sides, ended, legs, strict=True)):
         moved, stopped, struck = _impact(bodies, moved, side)
         # A contact that begins sets the report, one that ends takes it back, be there others; impacts come last.
@@ -541,7 +542,7 @@ def _side(
     return side, edge, ground.touched(tuple(points))
 
 
-def _begin(side: _Side, leg: Leg, edge: Scalar, touched: Scalar) -> Leg:
+def _begin(side: _Side, edge: Scalar, touched: Scalar, leg: Leg) -> Leg:
     """Impulses to begin with: those of the step before, where what they were for is still there."""
     same = tuple(contact.touches & (edge == leg.edge) for contact in side.contacts)
     return leg._replace(
@@ -554,8 +555,8 @@ def _begin(side: _Side, leg: Leg, edge: Scalar, touched: Scalar) -> Leg:
 
 
 def _solve(
-    u: tuple[Scalar, ...], sides: tuple[_Side, _Side], legs: tuple[Leg, Leg], iterations: int
-) -> tuple[tuple[Scalar, ...], tuple[Leg, Leg]]:
+    u: tuple[Scalar, ...], sides: tuple[_Side, ...], legs: tuple[Leg, ...], iterations: int
+) -> tuple[tuple[Scalar, ...], tuple[Leg, ...]]:
     """Velocities and impulses that violate nothing.
 
     A leg is light: what its motor and the ground do to it is solved at once, or it would take hundreds of iterations.
@@ -572,7 +573,8 @@ def _solve(
             back = limits[k] - (u[3 + k] - u[2]) * side.motor.mass
             back = jnp.where(side.far, jnp.minimum(back, 0.0) if k == 0 else jnp.maximum(back, 0.0), 0.0)
             u, limits[k] = side.motor.apply(u, back - limits[k]), back
-            for i, (_, _, _, touches, normal, tangent) in enumerate(side.contacts):
+            for i, contact in enumerate(side.contacts):
+                touches, normal, tangent = contact.touches, contact.normal, contact.tangent
                 grip = FRICTION * normals[i]
                 new = jnp.clip(tangents[i] - tangent.velocity(u) * tangent.mass, -grip, grip)
                 u, tangents[i] = tangent.apply(u, new - tangents[i]), new
@@ -604,9 +606,17 @@ def _joint_impulse(u: tuple[Scalar, ...], side: _Side, leg: Leg, pivot: Vector) 
     return impulse
 
 
+class _Motion(NamedTuple):
+    """How a leg moves where the joint has not caught up with it."""
+
+    apart: Scalar  # bool, whether this holds
+    velocity: Three  # of its centre, and its spin
+    joint: Vector  # impulse
+
+
 def _as_unfinished(
     u: tuple[Scalar, ...], side: _Side, leg: Leg, before: Leg, pivot: Vector, bodies: Bodies
-) -> tuple[tuple[Scalar, ...], Leg, Scalar, Vector, Scalar, Vector]:
+) -> tuple[tuple[Scalar, ...], Leg, _Motion]:
     """Puts a leg between its limits, on one corner or none, where Box2D's sweeps would have left it.
 
     Args:
@@ -618,8 +628,7 @@ def _as_unfinished(
         bodies: before the step.
 
     Returns:
-        The five velocities, the leg's impulses, whether it moves on its own, its velocity and spin then, and its
-        joint's impulse then.
+        The five velocities, the leg's impulses, and how it moves.
     """
     warm = tuple(
         jnp.where(contact.touches & (leg.edge == before.edge), n, 0.0)
@@ -688,10 +697,10 @@ def _as_unfinished(
     # At its limit a leg does not move, and the motor goes on pushing in every sweep, up to its bound.
     tired = before.motor + MOTOR_SPEED[side.body - 1] * SWEEPS / (1 / HULL_INERTIA + 1 / LEG_INERTIA)
     motor = jnp.where(between, leg.held, jnp.clip(tired, -MOTOR_IMPULSE, MOTOR_IMPULSE))
-    return u, leg._replace(motor=motor), apart, velocity, spin, new_joint
+    return u, leg._replace(motor=motor), _Motion(apart, (*velocity, spin), new_joint)
 
 
-def _correct(_: int, carry: tuple, sides: tuple[_Side, _Side]) -> tuple:
+def _correct(_: int, carry: tuple, sides: tuple[_Side, ...]) -> tuple:
     """Moves bodies apart where they sank in, turns legs back into their limits, puts joints together."""
     before, settled = carry[:3], carry[3]
     x, y, angle = (list(values) for values in before)
@@ -754,7 +763,7 @@ def _impact(start: Bodies, end: Bodies, side: _Side) -> tuple[Bodies, Scalar, Sc
     """
     body, ground, gap = side.body, side.ground, side.gap
     places = [(a[body], b[body]) for a, b in zip(start[:3], end[:3], strict=True)]
-    sunk = _least(_corner_distances(*(after for _, after in places), ground))
+    sunk = _least(_corner_distances(end.x[body], end.y[body], end.angle[body], ground))
     stopped = (gap > IMPACT) & (sunk < IMPACT) & (sunk > -2.0)
     share = jnp.clip((gap - IMPACT) / jnp.maximum(gap - sunk, 1e-6), 0.0, 1.0)
     x, y, angle = (before + share * (after - before) for before, after in places)
@@ -769,7 +778,7 @@ def _impact(start: Bodies, end: Bodies, side: _Side) -> tuple[Bodies, Scalar, Sc
     zero = jnp.zeros_like(vx)
 
     def sweep(_: int, carry: tuple) -> tuple:
-        vx, vy, spin, normals, tangents = *carry[:3], *map(list, carry[3:])
+        (vx, vy, spin), normals, tangents = carry[:3], list(carry[3]), list(carry[4])
         for i, (place, normal, touches) in enumerate(points):
             for kind, direction in ((tangents, along(normal)), (normals, normal)):
                 arm = cross(place, direction)

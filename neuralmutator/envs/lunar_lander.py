@@ -24,7 +24,7 @@ class EnvState(environment.EnvState):
     """A lander in flight, or on the ground."""
 
     bodies: Bodies
-    legs: tuple[Leg, Leg]
+    legs: tuple[Leg, ...]
     terrain: jax.Array  # f32[11] heights of the ground every 2 m
     clearance: jax.Array  # f32[] between hull and ground, m
     shaping: jax.Array  # f32[] potential whose increase is rewarded
@@ -188,7 +188,7 @@ def _fire(bodies: Bodies, main: Scalar, side: Scalar, direction: Scalar, dispers
     return physics.push(bodies, impulse, place)
 
 
-def _observe(bodies: Bodies, legs: tuple[Leg, Leg]) -> jax.Array:
+def _observe(bodies: Bodies, legs: tuple[Leg, ...]) -> jax.Array:
     x, y = _origin(bodies)
     return jnp.stack(
         [
