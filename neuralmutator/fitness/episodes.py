@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
-import gymnax
 import jax
 import jax.numpy as jnp
 from gymnax.environments import spaces
 from gymnax.environments.environment import Environment
 
+from neuralmutator import envs
 from neuralmutator.genome import Genome
 from neuralmutator.networks import Network, policy_step
 
@@ -18,18 +18,12 @@ Play = Callable[[jax.Array, Genome], tuple[jax.Array, jax.Array]]
 
 
 def make(env: str | Environment, env_params: Any = None) -> tuple[Environment, Any]:
-    """A gymnax environment and its parameters, from its name or from the environment itself.
+    """An environment and its parameters, from its name (ours and gymnax's, see `envs.make`) or from itself.
 
     Raises:
         ValueError: if no environment has that name.
     """
-    if not isinstance(env, str):
-        return env, env.default_params if env_params is None else env_params
-    try:
-        made, params = gymnax.make(env)
-    except ValueError as error:
-        known = ", ".join(sorted(gymnax.registered_envs))
-        raise ValueError(f"unknown environment {env!r}; known are {known}") from error
+    made, params = envs.make(env) if isinstance(env, str) else (env, env.default_params)
     return made, params if env_params is None else env_params
 
 
