@@ -57,7 +57,7 @@ class Film:
 class Page:
     """Write one self-contained web page on which automata grow, and are painted, erased and turned by hand."""
 
-    runs: tyro.conf.Positional[tuple[str, ...]] = BUNDLED
+    runs: tyro.conf.Positional[tuple[str, ...]] = BUNDLED[::-1]
     """Run folders, packed automata, or bundled ones by name; all that are bundled if none is given."""
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("page.html")
     """The page."""

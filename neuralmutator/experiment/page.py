@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from neuralmutator import nca
 from neuralmutator.experiment.nca import Model
@@ -67,8 +67,10 @@ def _entry(model: Model) -> dict:
 
 
 def _picture(target: np.ndarray) -> str:
-    """The target on white as a data URL."""
+    """The target on white, without the empty cells around it, as a data URL."""
+    rows, columns = np.nonzero(target[..., nca.ALPHA] > 0)
+    pixels = target[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
     buffer = io.BytesIO()
-    pixels = np.asarray(255 * nca.to_rgb(target)).round().astype(np.uint8)
-    Image.fromarray(pixels).quantize(64).save(buffer, "PNG", optimize=True)
+    image = Image.fromarray(np.asarray(255 * nca.to_rgb(pixels)).round().astype(np.uint8))
+    ImageOps.pad(image, (max(image.size),) * 2, color="white").quantize(64).save(buffer, "PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
