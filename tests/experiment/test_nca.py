@@ -101,7 +101,7 @@ def test_what_is_bundled_does_what_it_is_called(tmp_path, name, when, loss):
 
     def trial(key):
         if name == "regenerating":
-            wound = nca.disc(72, 72, radius=0.4)
+            wound = nca.cut("left", 72, 72)
             return nca.recovery(automaton, key, model.params, target, wound, grow=200, heal=when - 200).after
         step = nca.watched(automaton, model.params, target)
         return rollout(step, key, nca.seed((72, 72)), when)[1][-1]
