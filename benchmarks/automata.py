@@ -30,6 +30,8 @@ ANGLES = (30, 45, 90)
 SHOWN = (16, 32, 48, 64, 96, 200, 1000)
 HEALED = (20, 50, 200)
 HEALED_BELOW = -2.6
+LONG_AFTER, FURTHEST = 800, 3
+"""Updates after which a pattern may have come back up to that many cells from where it was."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,15 @@ def measure(options: Options, config: NcaConfig, target: jax.Array, params: jax.
     found["a disc of 0.4 erased"] = trials(
         lambda key: nca.recovery(automaton, key, params, target, large).after
     ).tolist()
+
+    def displaced(key: jax.Array) -> jax.Array:
+        grown, _ = rollout(automaton.step(params), key, nca.seed(shape, config.channels), 200)
+        halved = grown * nca.cut("right", *shape)
+        healed, _ = rollout(automaton.step(params), key, halved, LONG_AFTER, start=200)
+        moves = jnp.stack(jnp.meshgrid(*[jnp.arange(-FURTHEST, FURTHEST + 1)] * 2), axis=-1).reshape(-1, 2)
+        return jnp.min(jax.vmap(lambda move: nca.loss(healed, jnp.roll(target, move, (0, 1))))(moves))
+
+    found[f"right, {LONG_AFTER} later, wherever it is"] = trials(displaced).tolist()
     for angle in ANGLES:
         found[f"turned by {angle}°"] = trials(
             lambda key, angle=angle: nca.rotation_loss(

@@ -3,12 +3,10 @@
 LunarLander: free flight and whole episodes from the same draws, under random actions and under Gymnasium's own
 heuristic pilot; returns, lengths, landings and crashes in both worlds.
 
-    python benchmarks/env_parity.py                    # needs box2d
-    python benchmarks/env_parity.py --record tests/envs/lunar_lander.npz
+    python benchmarks/env_parity.py
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -32,8 +30,6 @@ class Options:
     """How much to compare."""
 
     episodes: int = 200
-    record: Path | None = None
-    """Where to write Gymnasium's side, for the tests."""
 
 
 def actions_of(seed: int) -> np.ndarray:
@@ -142,26 +138,7 @@ def shares(last: np.ndarray) -> tuple[float, float]:
     return float(np.mean(outcome(last) == 1)), float(np.mean(outcome(last) == -1))
 
 
-def record(path: Path, flights: int = 12, landings: int = 200) -> None:
-    """Writes what Gymnasium did, small enough for the tests: their draws follow from the seeds."""
-    flown = [in_gymnasium(seed, "random") for seed in range(flights)]
-    seen = np.full((flights, FLIGHT // 4 + 1, 8), np.nan, np.float32)
-    for row, (observations, _) in zip(seen, flown, strict=True):
-        kept = observations[: FLIGHT + 1 : 4]
-        row[: len(kept)] = kept
-    landed = [rewards for _, rewards in (in_gymnasium(seed, "heuristic") for seed in range(landings))]
-    np.savez_compressed(
-        path,
-        flights=seen,
-        flight_returns=np.array([rewards.sum() for _, rewards in flown]),
-        returns=np.array([rewards.sum() for rewards in landed]),
-        last=np.array([rewards[-1] for rewards in landed]),
-    )
-
-
 def main(options: Options) -> None:
-    if options.record is not None:
-        return record(options.record)
     numbers, rows = {}, []
     for pilot in ("random", "heuristic"):
         found, lines = compare(range(options.episodes), pilot)

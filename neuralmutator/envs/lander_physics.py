@@ -59,22 +59,27 @@ LOWER = (0.4 - 0.05, -0.9 + 0.05)
 """Least angle of a leg against the hull; Box2D counts from the angle at which a joint is made."""
 UPPER = (0.9 - 0.05, -0.4 + 0.05)
 MOTOR_SPEED = (-0.3, 0.3)
+"""At which motors open the left and the right joint, rad/s."""
 MOTOR_IMPULSE = 40.0 * DT
+"""The most that a motor can do in a step, N m s."""
 
 FRICTION = float(np.sqrt(0.2 * 0.1))
 SKIN = 0.02
-"""Distance at which bodies touch: every polygon of Box2D wears a skin of 0.01."""
+"""Distance at which bodies touch, m: every polygon of Box2D wears a skin of 0.01."""
 DEEP = 0.5
 """Further below the ground than that nothing is pushed out."""
 LINEAR_SLOP, ANGULAR_SLOP = 0.005, np.deg2rad(2.0)
+"""Violations of places (m) and of angles that Box2D leaves."""
 LARGEST_CORRECTION, LARGEST_TURN = 0.2, np.deg2rad(8.0)
+"""The most that it corrects at once, m and rad."""
 STIFFNESS = 0.2
+"""Share of how far a corner sank in that is corrected at once."""
 IMPACT = 0.005
 """Distance from the ground at which a fast leg is stopped within a step."""
 SWEEPS = 180
 """Of Box2D, over velocities."""
 SLOWEST = 0.01
-"""Speed below which a body may fall asleep."""
+"""Speed below which a body may fall asleep, m/s."""
 
 
 class Bodies(NamedTuple):
@@ -303,7 +308,7 @@ class _Side(NamedTuple):
     ground: Ground
     gap: Scalar  # between its lowest corner and the ground, m
     arm: Vector  # from its centre to the joint
-    free: Vector  # velocity that it would have alone
+    free: Three  # velocity and spin that it would have alone
     motor: _Row
     low: Scalar  # bool, whether it is at its lower or its upper limit
     high: Scalar
@@ -464,11 +469,11 @@ def world_step(
     faced = [_side(1 + k, bodies, arms[k], fall, pivot, inverse, terrain) for k in (0, 1)]
     begun = tuple(_begin(*face, leg) for face, leg in zip(faced, legs, strict=True))
     sides = tuple(side for side, *_ in faced)
-    u, begun = _solve(u, sides, begun, iterations[0])
+    u, solved = _solve(u, sides, begun, iterations[0])
 
     ended, motions = [], []
-    for side, leg, before in zip(sides, begun, legs, strict=True):
-        u, leg, motion = _as_unfinished(u, side, leg, before, pivot, bodies)
+    for side, leg, start in zip(sides, solved, begun, strict=True):
+        u, leg, motion = _as_unfinished(u, side, leg, start, pivot)
         ended.append(leg)
         motions.append(motion)
     for k in (1, 0):  # a leg at its limit follows what the other one did
@@ -530,7 +535,7 @@ def _side(
         ground=ground,
         gap=_least(distances),
         arm=arm,
-        free=(bodies.vx[body], fall[body]),
+        free=(bodies.vx[body], fall[body], bodies.spin[body]),
         motor=motor,
         low=low,
         high=high,
@@ -600,7 +605,7 @@ def _solve(
 
 def _joint_impulse(u: tuple[Scalar, ...], side: _Side, leg: Leg, pivot: Vector) -> Vector:
     """What the joint must have done to the leg for it to move as it does."""
-    impulse = tuple(LEG_MASS * v for v in plus(side.velocity(u, pivot), side.free, -1))
+    impulse = tuple(LEG_MASS * v for v in plus(side.velocity(u, pivot), side.free[:2], -1))
     for contact, normal, tangent in zip(side.contacts, leg.normal, leg.tangent, strict=True):
         impulse = plus(plus(impulse, contact.direction, -normal), along(contact.direction), -tangent)
     return impulse
@@ -615,7 +620,7 @@ class _Motion(NamedTuple):
 
 
 def _as_unfinished(
-    u: tuple[Scalar, ...], side: _Side, leg: Leg, before: Leg, pivot: Vector, bodies: Bodies
+    u: tuple[Scalar, ...], side: _Side, leg: Leg, start: Leg, pivot: Vector
 ) -> tuple[tuple[Scalar, ...], Leg, _Motion]:
     """Puts a leg between its limits, on one corner or none, where Box2D's sweeps would have left it.
 
@@ -623,20 +628,15 @@ def _as_unfinished(
         u: the five velocities of the solution.
         side: the leg.
         leg: its impulses in the solution.
-        before: those of the step before.
+        start: those with which the sweeps begin.
         pivot: how the joint moves when the hull turns.
-        bodies: before the step.
 
     Returns:
         The five velocities, the leg's impulses, and how it moves.
     """
-    warm = tuple(
-        jnp.where(contact.touches & (leg.edge == before.edge), n, 0.0)
-        for contact, n in zip(side.contacts, before.normal, strict=True)
-    )
-    first = jnp.maximum(leg.normal[0], warm[0]) >= jnp.maximum(leg.normal[1], warm[1])
+    first = jnp.maximum(leg.normal[0], start.normal[0]) >= jnp.maximum(leg.normal[1], start.normal[1])
     contact = select(first, *side.contacts)
-    normal, tangent, warm = select(first, *zip(leg.normal, leg.tangent, warm, strict=True))
+    normal, tangent, warm = select(first, *zip(leg.normal, leg.tangent, start.normal, strict=True))
     on = contact.touches & ((normal > 0) | (warm > 0))
     slides = jnp.where(normal > 0, jnp.sign(tangent), -jnp.sign(contact.tangent.velocity(u)))
     slope = jnp.where(jnp.abs(tangent) >= 0.999 * FRICTION * normal, slides * FRICTION, 0.0)
@@ -674,7 +674,7 @@ def _as_unfinished(
     joint = joint_for(torque, force)
     moving = jnp.abs(torque) < MOTOR_IMPULSE
     sweeps = _Sweeps.of(pivot, side.arm, contact.place, contact.direction, slope, moving, on)
-    missing = (*plus(before.joint, joint, -1), jnp.where(on, warm - force, 0.0))
+    missing = (*plus(start.joint, joint, -1), jnp.where(on, warm - force, 0.0))
     # A motor that the first sweep drives to its bound leaves it only when joint and ground are solved with it there.
     beginning = torque + sweeps.missing(missing)
     bound = jnp.clip(beginning, -MOTOR_IMPULSE, MOTOR_IMPULSE)
@@ -692,10 +692,10 @@ def _as_unfinished(
     pull = (0.0, 0.0)
     for at, force, grip in zip(side.contacts, leg.normal, leg.tangent, strict=True):
         pull = plus(plus(pull, at.direction, force), along(at.direction), grip)
-    velocity = plus(side.free, plus(new_joint, pull), 1 / LEG_MASS)
-    spin = bodies.spin[side.body] + (leg.held + cross(side.arm, new_joint) + cross(contact.place, pull)) / LEG_INERTIA
+    velocity = plus(side.free[:2], plus(new_joint, pull), 1 / LEG_MASS)
+    spin = side.free[2] + (leg.held + cross(side.arm, new_joint) + cross(contact.place, pull)) / LEG_INERTIA
     # At its limit a leg does not move, and the motor goes on pushing in every sweep, up to its bound.
-    tired = before.motor + MOTOR_SPEED[side.body - 1] * SWEEPS / (1 / HULL_INERTIA + 1 / LEG_INERTIA)
+    tired = start.motor + MOTOR_SPEED[side.body - 1] * SWEEPS / (1 / HULL_INERTIA + 1 / LEG_INERTIA)
     motor = jnp.where(between, leg.held, jnp.clip(tired, -MOTOR_IMPULSE, MOTOR_IMPULSE))
     return u, leg._replace(motor=motor), _Motion(apart, (*velocity, spin), new_joint)
 

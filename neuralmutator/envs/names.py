@@ -25,6 +25,10 @@ NAMES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("x", "y", "velocity x", "velocity y", "angle", "spin", "left leg", "right leg"),
         ("coast", "left engine", "main engine", "right engine"),
     ),
+    "LunarLanderContinuous-v3": (
+        ("x", "y", "velocity x", "velocity y", "angle", "spin", "left leg", "right leg"),
+        ("main engine", "side engines"),
+    ),
 }
 
 

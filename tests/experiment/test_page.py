@@ -174,7 +174,7 @@ def test_joined_borders(tmp_path):
 
 @needs_chromium
 def test_a_lizard_grows_and_regrows(tmp_path):
-    """In the page as out of it: from the seed, and after the pointer has rubbed its head out."""
+    """In the page as out of it: from the seed, and after a disc of it was erased."""
     lizard = load("regenerating")
     script = """
         const a = nca.automaton, grow = n => { for (let i = 0; i < n; i++) nca.step(); return Array.from(a.read()); };
