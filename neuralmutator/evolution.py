@@ -14,7 +14,8 @@ from neuralmutator.genome import Genome, take
 from neuralmutator.topology import Topology
 
 # A fitness takes a key and one genome; it gives a scalar, higher is better, or (scalar, info) with a dict of scalars
-# that a generation reports as sums over the population.
+# that a generation reports as sums over the population. One that knows better than vmap how to evaluate a whole
+# population has a `many(keys, population, block_size)` as well: see `fitness.episodes`.
 Fitness = Callable[[jax.Array, Genome], Any]
 
 LIMIT = 5.0  # parameters are clipped to [-LIMIT, LIMIT] (the original program)
@@ -99,7 +100,9 @@ def evaluate(
             raise ValueError(f"fitness must return a scalar, got an array of shape {jnp.shape(value)}")
         return jnp.asarray(value, jnp.float32), info
 
-    if keys.ndim == 0:
+    if hasattr(fitness, "many"):
+        values, info = fitness.many(keys, population, block_size)
+    elif keys.ndim == 0:
         values, info = in_blocks(partial(one, keys), block_size, population)
     else:
         values, info = in_blocks(one, block_size, keys, population)

@@ -1,7 +1,9 @@
 """Fitness by episodes on gymnax environments."""
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +11,7 @@ from gymnax.environments import spaces
 from gymnax.environments.environment import Environment
 
 from neuralmutator import envs
-from neuralmutator.genome import Genome
+from neuralmutator.genome import Genome, take
 from neuralmutator.networks import Network, policy_step
 
 SEGMENT = 25  # steps between two looks at whether every episode has ended
@@ -72,6 +74,89 @@ def _check(env: Environment, params: Any, policy: Network) -> None:
         raise ValueError(f"policy must give {outputs} outputs for {env.name}, got shape {output.shape}")
 
 
+class _Life(NamedTuple):
+    """An episode on its way."""
+
+    state: list[jax.Array]  # what changes in the environment's
+    observation: jax.Array
+    memory: Any  # of the policy
+    total: jax.Array  # f32[] rewards so far
+    length: jax.Array  # i32[] steps so far
+    alive: jax.Array  # bool[]
+
+
+class _Player(NamedTuple):
+    """Episodes in pieces."""
+
+    begin: Callable[[jax.Array], tuple[list[jax.Array], _Life]]  # (key) -> what never changes in an episode, life
+    live: Callable[[jax.Array, Genome, list[jax.Array], _Life], _Life]  # some steps of it
+
+
+def _changing(env: Environment, params: Any, key: jax.Array, state: Any) -> list[bool]:
+    """Which leaves of the environment's state a step changes; a terrain, say, it passes on as it is."""
+    action = env.action_space(params).sample(key)
+
+    def step(leaves: list[jax.Array]) -> list[jax.Array]:
+        stepped = env.step_env(key, jax.tree.unflatten(jax.tree.structure(state), leaves), action, params)[1]
+        return jax.tree.leaves(stepped)
+
+    program = jax.make_jaxpr(step)(jax.tree.leaves(state)).jaxpr
+    return [after is not before for before, after in zip(program.invars, program.outvars, strict=True)]
+
+
+def _player(env: str | Environment, policy: Network, max_steps: int | None, env_params: Any) -> _Player:
+    """Raises ValueError as `play` does."""
+    env, params = make(env, env_params)
+    _check(env, params, policy)
+    limit = int(params.max_steps_in_episode)
+    if max_steps is not None:
+        if not isinstance(max_steps, int) or max_steps < 1:
+            raise ValueError(f"max_steps must be a whole number of at least 1, got {max_steps!r}")
+        limit = min(limit, max_steps)
+    to_action = _to_action(env.action_space(params))
+    shape, _ = sizes(env, params)
+
+    def see(observation: jax.Array) -> jax.Array:
+        if observation.dtype != jnp.uint8:
+            observation = observation.astype(jnp.float32)
+        return observation.reshape(shape)
+
+    def begin(key: jax.Array) -> tuple[list[jax.Array], _Life]:
+        observation, state = env.reset_env(jax.random.split(key)[0], params)
+        # Counters of some environments start as weakly typed Python numbers, which no loop can carry.
+        leaves, observation, memory = jax.tree.map(
+            lambda x: jax.lax.convert_element_type(x, jnp.result_type(x)),
+            (jax.tree.leaves(state), observation, policy.initial_state),
+        )
+        changing = _changing(env, params, key, state)
+        fixed = [x for x, changes in zip(leaves, changing, strict=True) if not changes]
+        moving = [x for x, changes in zip(leaves, changing, strict=True) if changes]
+        return fixed, _Life(moving, observation, memory, jnp.float32(0), jnp.int32(0), jnp.bool_(True))
+
+    def live(key: jax.Array, genome: Genome, fixed: list[jax.Array], life: _Life) -> _Life:
+        key_reset, key_steps = jax.random.split(key)
+        act = policy_step(policy, genome)
+        state = jax.eval_shape(env.reset_env, key_reset, params)[1]
+        changing = _changing(env, params, key, state)
+
+        def step(life: _Life, _: None) -> tuple[_Life, None]:
+            parts = iter(fixed), iter(life.state)
+            now = jax.tree.unflatten(jax.tree.structure(state), [next(parts[changes]) for changes in changing])
+            memory, output = act(life.memory, see(life.observation))
+            observation, following, reward, terminated, _ = env.step_env(
+                jax.random.fold_in(key_steps, life.length), now, to_action(output), params
+            )
+            moving = [x for x, changes in zip(jax.tree.leaves(following), changing, strict=True) if changes]
+            length = life.length + 1
+            going = ~(terminated | (length >= limit))
+            after = _Life(moving, observation, memory, life.total + reward, length, going)
+            return jax.tree.map(lambda new, old: jnp.where(life.alive, new, old).astype(old.dtype), after, life), None
+
+        return jax.lax.scan(step, life, None, min(SEGMENT, limit))[0]
+
+    return _Player(begin, live)
+
+
 def play(env: str | Environment, policy: Network, *, max_steps: int | None = None, env_params: Any = None) -> Play:
     """One episode: ``(key, genome) -> (return f32[], length i32[])``.
 
@@ -87,54 +172,67 @@ def play(env: str | Environment, policy: Network, *, max_steps: int | None = Non
     Raises:
         ValueError: if the environment is unknown, or the policy's shapes are not those of the environment.
     """
-    env, params = make(env, env_params)
-    _check(env, params, policy)
-    limit = int(params.max_steps_in_episode)
-    if max_steps is not None:
-        if not isinstance(max_steps, int) or max_steps < 1:
-            raise ValueError(f"max_steps must be a whole number of at least 1, got {max_steps!r}")
-        limit = min(limit, max_steps)
-    segment = min(SEGMENT, limit)
-    to_action = _to_action(env.action_space(params))
-    shape, _ = sizes(env, params)
-
-    def see(observation: jax.Array) -> jax.Array:
-        if observation.dtype != jnp.uint8:
-            observation = observation.astype(jnp.float32)
-        return observation.reshape(shape)
+    player = _player(env, policy, max_steps, env_params)
 
     def episode(key: jax.Array, genome: Genome) -> tuple[jax.Array, jax.Array]:
-        key_reset, key_steps = jax.random.split(key)
-        act = policy_step(policy, genome)
-        observation, env_state = env.reset_env(key_reset, params)
-
-        def step(carry: tuple, _: None) -> tuple[tuple, None]:
-            env_state, observation, memory, total, length, alive = carry
-            next_memory, output = act(memory, see(observation))
-            next_observation, next_state, reward, terminated, _ = env.step_env(
-                jax.random.fold_in(key_steps, length), env_state, to_action(output), params
-            )
-            moved = jax.tree.map(
-                lambda new, old: jnp.where(alive, new, old).astype(old.dtype),
-                (next_state, next_observation, next_memory),
-                (env_state, observation, memory),
-            )
-            length = length + alive
-            ended = terminated | (length >= limit)
-            return (*moved, total + jnp.where(alive, reward, 0.0), length, alive & ~ended), None
-
-        # Counters of some environments start as weakly typed Python numbers, which no loop can carry.
-        start = jax.tree.map(
-            lambda x: jax.lax.convert_element_type(x, jnp.result_type(x)),
-            (env_state, observation, policy.initial_state),
-        )
-        carry = (*start, jnp.float32(0), jnp.int32(0), jnp.bool_(True))
-        carry = jax.lax.while_loop(
-            lambda carry: carry[-1], lambda carry: jax.lax.scan(step, carry, None, segment)[0], carry
-        )
-        return carry[3], carry[4]
+        fixed, life = player.begin(key)
+        life = jax.lax.while_loop(lambda life: life.alive, lambda life: player.live(key, genome, fixed, life), life)
+        return life.total, life.length
 
     return episode
+
+
+@dataclass(frozen=True)
+class Episodes:
+    """Fitness: mean return of several episodes; reports ``env_steps``, the steps that were lived. See `episodes`."""
+
+    player: _Player
+    count: int
+
+    def __call__(self, key: jax.Array, genome: Genome) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """Fitness f32[] of one genome."""
+        values, info = self.many(key, jax.tree.map(lambda x: x[None], genome), None)
+        return values[0], jax.tree.map(lambda x: x[0], info)
+
+    def many(
+        self, keys: jax.Array, population: Genome, block_size: int | None
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """Fitness f32[N] of a population; members whose episodes have ended make room in the blocks for others.
+
+        Args:
+            keys: one per member [N], or a single one: all then meet the same episodes, which are made only once.
+            population: genomes [N].
+            block_size: members that live side by side; None: all.
+        """
+        rows = population.policy.shape[0]
+        size = min(block_size or rows, rows)
+        own = keys.ndim == 1  # whether members have episodes of their own
+        split, begin = partial(jax.random.split, num=self.count), jax.vmap(self.player.begin)
+        keys = jax.vmap(split)(keys) if own else split(keys)
+        fixed, lives = (jax.vmap(begin) if own else begin)(keys)
+        if not own:
+            lives = jax.tree.map(lambda x: jnp.broadcast_to(x, (rows, *x.shape)), lives)
+        some = jax.vmap(jax.vmap(self.player.live, (0, None, 0, 0)), (0 if own else None, 0, 0 if own else None, 0))
+
+        def block(index: jax.Array, lives: _Life) -> _Life:
+            episodes = take((keys, fixed), index) if own else (keys, fixed)
+            lived = some(episodes[0], take(population, index), episodes[1], take(lives, index))
+            return jax.tree.map(lambda all_, new: all_.at[index].set(new), lives, lived)
+
+        def segment(lives: _Life) -> _Life:
+            if size == rows:
+                return some(keys, population, fixed, lives)
+            waiting = jnp.any(lives.alive, axis=1)
+            order = jnp.argsort(~waiting)
+            blocks = -(-jnp.sum(waiting) // size)
+            # Where the last block has room, it repeats members that are done, which stay as they are.
+            order = jnp.pad(order, (0, -rows % size), mode="edge")
+            return jax.lax.fori_loop(
+                0, blocks, lambda i, lives: block(jax.lax.dynamic_slice(order, (i * size,), (size,)), lives), lives
+            )
+
+        lives = jax.lax.while_loop(lambda lives: jnp.any(lives.alive), segment, lives)
+        return jnp.mean(lives.total, axis=1), {"env_steps": jnp.sum(lives.length, axis=1)}
 
 
 def episodes(
@@ -144,7 +242,7 @@ def episodes(
     episodes: int = 5,
     max_steps: int | None = None,
     env_params: Any = None,
-) -> Callable[[jax.Array, Genome], tuple[jax.Array, dict[str, jax.Array]]]:
+) -> Episodes:
     """Fitness: mean return of several episodes; reports ``env_steps``, the steps that were lived.
 
     Args:
@@ -159,10 +257,4 @@ def episodes(
     """
     if not isinstance(episodes, int) or episodes < 1:
         raise ValueError(f"episodes must be a whole number of at least 1, got {episodes!r}")
-    one = play(env, policy, max_steps=max_steps, env_params=env_params)
-
-    def fitness(key: jax.Array, genome: Genome) -> tuple[jax.Array, dict[str, jax.Array]]:
-        returns, lengths = jax.vmap(one, (0, None))(jax.random.split(key, episodes), genome)
-        return jnp.mean(returns), {"env_steps": jnp.sum(lengths)}
-
-    return fitness
+    return Episodes(_player(env, policy, max_steps, env_params), episodes)

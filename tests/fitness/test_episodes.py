@@ -11,7 +11,7 @@ import pytest
 
 from neuralmutator import fitness, networks
 from neuralmutator.fitness.episodes import make, sizes
-from neuralmutator.genome import Genome
+from neuralmutator.genome import Genome, take
 
 IMAGES = {"Asterix-MinAtar", "Breakout-MinAtar", "Freeway-MinAtar", "Seaquest-MinAtar", "SpaceInvaders-MinAtar"}
 # MNISTBandit downloads its data.
@@ -89,6 +89,31 @@ def test_returns_equal_a_python_loop(case):
         assert len(lengths) > 2  # episodes that end for themselves, at different times
     else:
         assert lengths == {60}
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_a_population_in_blocks_lives_as_its_members_do_alone(own):
+    """Members leave their blocks at different times; the last block has room."""
+    policy = networks.flexible_mlp(4, 2, 2, 10, initial_widths=(8, 9))
+    score = fitness.episodes("CartPole-v1", policy, episodes=3)
+    population = jax.tree.map(lambda *x: jnp.stack(x), *(genome_of(policy, seed, 3.0) for seed in range(7)))
+    keys = jax.random.split(jax.random.key(1), 7) if own else jax.random.key(1)
+    alone = jax.jit(score)
+    want = [alone(keys[i] if own else keys, take(population, i)) for i in range(7)]
+    lengths = [int(info["env_steps"]) for _, info in want]
+    assert len(set(lengths)) > 2
+    for size in (1, 2, 3, 7, None):
+        values, info = jax.jit(score.many, static_argnums=2)(keys, population, size)
+        np.testing.assert_array_equal(values, [value for value, _ in want])
+        np.testing.assert_array_equal(info["env_steps"], lengths)
+
+
+def test_what_an_episode_never_changes_is_not_carried():
+    """A terrain is the same for all members who meet the same episodes, and stays one."""
+    player = fitness.episodes("LunarLander-v3", networks.mlp(8, 4), episodes=3).player
+    fixed, life = jax.eval_shape(player.begin, jax.random.key(0))
+    assert [x.shape for x in fixed] == [(11,)]
+    assert not any(x.shape == (11,) for x in life.state)
 
 
 def test_memory_matters():
