@@ -7,10 +7,13 @@ from typing import Any
 import gymnax
 from gymnax.environments.environment import Environment
 
+from neuralmutator.envs.car_racing import CarRacing
 from neuralmutator.envs.lunar_lander import LunarLander
 from neuralmutator.envs.mountain_car import MountainCarContinuous
 
 ENVS: dict[str, Callable[[], Environment]] = {
+    "CarRacing-v3": CarRacing,
+    "CarRacingDiscrete-v3": partial(CarRacing, continuous=False),
     "LunarLander-v3": LunarLander,
     "LunarLanderContinuous-v3": partial(LunarLander, continuous=True),
     "MountainCarContinuous-v0": MountainCarContinuous,
@@ -33,4 +36,4 @@ def make(env_id: str) -> tuple[Environment, Any]:
     return gymnax.make(env_id)
 
 
-__all__ = ["ENVS", "LunarLander", "MountainCarContinuous", "make"]
+__all__ = ["ENVS", "CarRacing", "LunarLander", "MountainCarContinuous", "make"]

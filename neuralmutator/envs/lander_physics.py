@@ -37,7 +37,7 @@ HULL = np.array([(-14, 17), (-17, 0), (-17, -10), (17, -10), (17, 0), (14, 17)])
 LEG = np.array([(-2, -8), (2, -8), (2, 8), (-2, 8)]) / SCALE
 
 
-def _solid(corners: np.ndarray, density: float) -> tuple[float, np.ndarray, float]:
+def solid(corners: np.ndarray, density: float) -> tuple[float, np.ndarray, float]:
     """Mass, centre and moment of inertia about the centre, of a polygon that runs anticlockwise."""
     x, y = corners.T
     next_x, next_y = np.roll(x, -1), np.roll(y, -1)
@@ -48,8 +48,8 @@ def _solid(corners: np.ndarray, density: float) -> tuple[float, np.ndarray, floa
     return float(mass), centre, float(density * inertia - mass * centre @ centre)
 
 
-HULL_MASS, HULL_CENTRE, HULL_INERTIA = _solid(HULL, 5.0)
-LEG_MASS, _, LEG_INERTIA = _solid(LEG, 1.0)
+HULL_MASS, HULL_CENTRE, HULL_INERTIA = solid(HULL, 5.0)
+LEG_MASS, _, LEG_INERTIA = solid(LEG, 1.0)
 MASS = (HULL_MASS, LEG_MASS, LEG_MASS)
 INERTIA = (HULL_INERTIA, LEG_INERTIA, LEG_INERTIA)
 HULL_CORNERS = HULL - HULL_CENTRE
