@@ -1,19 +1,19 @@
 """A genome in the real Gymnasium environment of the same name, on the host."""
 
-import itertools
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
-from gymnasium import spaces
 
+from neuralmutator.fitness import host
 from neuralmutator.genome import Genome
-from neuralmutator.networks import Network, policy_step
+from neuralmutator.networks import Network
+
+MAX_ENVS = 64  # that episodes are played in at a time
 
 
 class Recording(NamedTuple):
@@ -31,8 +31,6 @@ def gymnasium_returns(
 ) -> np.ndarray:
     """Returns of whole episodes; the action is the argmax of the output, or the output clipped to its bounds.
 
-    All episodes go in lockstep, so that the policy is called once a step for all of them.
-
     Args:
         env_id: name of a Gymnasium environment.
         policy: network from observations to one output per action (discrete) or action dimension (continuous).
@@ -49,28 +47,11 @@ def gymnasium_returns(
     """
     if not isinstance(episodes, int) or episodes < 1:
         raise ValueError(f"episodes must be a whole number of at least 1, got {episodes!r}")
-    _check_limit(max_steps)
-    with ExitStack() as stack:
-        envs = [stack.enter_context(_make(env_id)) for _ in range(episodes)]
-        see, act = _interface(envs[0], policy, genome)
-        act = jax.jit(jax.vmap(act, (None, 0, 0)))
-        carry = jax.tree.map(lambda x: jnp.broadcast_to(x, (episodes, *jnp.shape(x))), policy.initial_state)
-        observations = np.stack([see(env.reset(seed=_seed(seed) + i)[0]) for i, env in enumerate(envs)])
-        returns = np.zeros(episodes)
-        alive = list(range(episodes))
-        for _ in itertools.count() if max_steps is None else range(max_steps):
-            if not alive:
-                break
-            carry, actions = act(genome, carry, observations)
-            actions, living = np.asarray(actions), []
-            for i in alive:
-                observation, reward, terminated, truncated, _ = envs[i].step(actions[i])
-                observations[i] = see(observation)
-                returns[i] += reward
-                if not (terminated or truncated):
-                    living.append(i)
-            alive = living
-    return returns
+    num_envs = min(episodes, MAX_ENVS)
+    with host.gymnasium(env_id, policy, num_envs=num_envs, max_steps=max_steps) as evaluate:
+        population = jax.tree.map(lambda x: jnp.asarray(x)[None], genome)
+        returns, _ = evaluate.play(population, _seed(seed) + np.arange(episodes)[None])
+    return returns[0]
 
 
 def record(env_id: str, policy: Network, genome: Genome, seed: int, max_steps: int | None = None) -> Recording:
@@ -87,18 +68,18 @@ def record(env_id: str, policy: Network, genome: Genome, seed: int, max_steps: i
         ValueError: if Gymnasium cannot make the environment, the policy does not fit it, or a number is out of range.
     """
     _check_limit(max_steps)
-    with _headless(), _make(env_id, render_mode="rgb_array") as env:
+    with _headless(), host.make(env_id, {"render_mode": "rgb_array"}) as env:
         limits = [limit for limit in (max_steps, env.spec.max_episode_steps) if limit is not None]
         if not limits:
             raise ValueError(f"max_steps must be given for {env_id}, which has no time limit of its own")
-        see, act = _interface(env, policy, genome)
+        interface = host.interface(env, policy)
 
         @jax.jit
         def think(genome: Genome, carry: Any, x: jax.Array) -> tuple[Any, tuple[jax.Array, tuple[jax.Array, ...]]]:
-            carry_after, action = act(genome, carry, x)
+            carry_after, action = interface.act(genome, carry, x)
             return carry_after, (action, _activations(policy, genome, carry, x))
 
-        observation, carry = see(env.reset(seed=_seed(seed))[0]), policy.initial_state
+        observation, carry = interface.see([env.reset(seed=_seed(seed))[0]])[0], policy.initial_state
         # Pages of zeros are free until written: one array, where a list would need twice the room to be stacked.
         frames = np.zeros((min(limits), *np.shape(env.render())), np.uint8)
         seen, thoughts, rewards = [], [], []
@@ -108,7 +89,7 @@ def record(env_id: str, policy: Network, genome: Genome, seed: int, max_steps: i
             seen.append(observation)
             thoughts.append(jax.device_get(thought))
             observation, reward, terminated, truncated, _ = env.step(thoughts[-1][0])
-            observation = see(observation)
+            observation = interface.see([observation])[0]
             rewards.append(reward)
             if terminated or truncated:
                 break
@@ -161,50 +142,6 @@ def _headless() -> Iterator[None]:
     finally:
         for name in added:
             del os.environ[name]
-
-
-def _make(env_id: str, render_mode: str | None = None) -> gymnasium.Env:
-    try:
-        return gymnasium.make(env_id, render_mode=render_mode, disable_env_checker=True)
-    except (gymnasium.error.Error, ImportError) as error:
-        raise ValueError(f"env_id {env_id!r} cannot be made by Gymnasium: {' '.join(str(error).split())}") from error
-
-
-def _interface(
-    env: gymnasium.Env, policy: Network, genome: Genome
-) -> tuple[Callable[[Any], np.ndarray], Callable[..., tuple[Any, jax.Array]]]:
-    """``see``: an observation as the policy takes it; ``act``: (genome, carry, observation) -> (carry, action)."""
-    name = env.spec.id if env.spec else type(env).__name__
-    observations, actions = env.observation_space, env.action_space
-    policy_step(policy, genome)  # is the genome this policy's?
-    if observations.shape is None:
-        raise ValueError(f"observations of {name} must be one array, got {observations}")
-    if not isinstance(actions, spaces.Discrete | spaces.Box):
-        raise ValueError(f"actions of {name} must be Discrete or Box, got {actions}")
-    shape = observations.shape or (1,)
-    dtype = np.uint8 if observations.dtype == np.uint8 else np.float32
-    outputs = int(actions.n) if isinstance(actions, spaces.Discrete) else max(1, int(np.prod(actions.shape)))
-
-    def step(genome: Genome, carry: Any, x: jax.Array) -> tuple[Any, jax.Array]:
-        return policy_step(policy, genome)(carry, x)
-
-    try:
-        _, output = jax.eval_shape(step, genome, policy.initial_state, jax.ShapeDtypeStruct(shape, dtype))
-    except Exception as error:
-        raise ValueError(f"policy cannot take the observations of {name}, which have shape {shape}") from error
-    if output.shape != (outputs,):
-        raise ValueError(f"policy must give {outputs} outputs for {name}, got shape {output.shape}")
-
-    def see(observation: Any) -> np.ndarray:
-        return np.asarray(observation, dtype).reshape(shape)
-
-    def act(genome: Genome, carry: Any, x: jax.Array) -> tuple[Any, jax.Array]:
-        carry, output = step(genome, carry, x)
-        if isinstance(actions, spaces.Discrete):
-            return carry, jnp.argmax(output)
-        return carry, jnp.clip(output.reshape(actions.shape), actions.low, actions.high)
-
-    return see, act
 
 
 def _activations(policy: Network, genome: Genome, carry: Any, x: jax.Array) -> tuple[jax.Array, ...]:

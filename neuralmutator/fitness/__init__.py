@@ -2,5 +2,6 @@
 
 from neuralmutator.fitness.combine import combine
 from neuralmutator.fitness.episodes import episodes, play
+from neuralmutator.fitness.host import gymnasium
 
-__all__ = ["combine", "episodes", "play"]
+__all__ = ["combine", "episodes", "gymnasium", "play"]
