@@ -11,6 +11,7 @@ from gymnax.environments import spaces
 from gymnax.environments.environment import Environment
 
 from neuralmutator import envs
+from neuralmutator.core import each
 from neuralmutator.genome import Genome, take
 from neuralmutator.networks import Network, policy_step
 
@@ -86,10 +87,13 @@ class _Life(NamedTuple):
 
 
 class _Player(NamedTuple):
-    """Episodes in pieces."""
+    """An episode in pieces."""
 
     begin: Callable[[jax.Array], tuple[list[jax.Array], _Life]]  # (key) -> what never changes in an episode, life
-    live: Callable[[jax.Array, Genome, list[jax.Array], _Life], _Life]  # some steps of it
+    think: Callable[[Genome, _Life], tuple[Any, jax.Array]]  # memory and output of the policy
+    move: Callable[..., _Life]  # (key, what never changes, life, memory, output) -> life after a step
+    segment: int  # steps between two looks at whether episodes have ended
+    thinkers: Callable[..., Any]  # maps over genomes that think
 
 
 def _changing(env: Environment, params: Any, key: jax.Array, state: Any) -> list[bool]:
@@ -133,28 +137,30 @@ def _player(env: str | Environment, policy: Network, max_steps: int | None, env_
         moving = [x for x, changes in zip(leaves, changing, strict=True) if changes]
         return fixed, _Life(moving, observation, memory, jnp.float32(0), jnp.int32(0), jnp.bool_(True))
 
-    def live(key: jax.Array, genome: Genome, fixed: list[jax.Array], life: _Life) -> _Life:
+    def think(genome: Genome, life: _Life) -> tuple[Any, jax.Array]:
+        return policy_step(policy, genome)(life.memory, see(life.observation))
+
+    def move(key: jax.Array, fixed: list[jax.Array], life: _Life, memory: Any, output: jax.Array) -> _Life:
         key_reset, key_steps = jax.random.split(key)
-        act = policy_step(policy, genome)
         state = jax.eval_shape(env.reset_env, key_reset, params)[1]
         changing = _changing(env, params, key, state)
+        parts = iter(fixed), iter(life.state)
+        now = jax.tree.unflatten(jax.tree.structure(state), [next(parts[changes]) for changes in changing])
+        observation, following, reward, terminated, _ = env.step_env(
+            jax.random.fold_in(key_steps, life.length), now, to_action(output), params
+        )
+        moving = [x for x, changes in zip(jax.tree.leaves(following), changing, strict=True) if changes]
+        length = life.length + 1
+        going = ~(terminated | (length >= limit))
+        after = _Life(moving, observation, memory, life.total + reward, length, going)
+        return jax.tree.map(lambda new, old: jnp.where(life.alive, new, old).astype(old.dtype), after, life)
 
-        def step(life: _Life, _: None) -> tuple[_Life, None]:
-            parts = iter(fixed), iter(life.state)
-            now = jax.tree.unflatten(jax.tree.structure(state), [next(parts[changes]) for changes in changing])
-            memory, output = act(life.memory, see(life.observation))
-            observation, following, reward, terminated, _ = env.step_env(
-                jax.random.fold_in(key_steps, life.length), now, to_action(output), params
-            )
-            moving = [x for x, changes in zip(jax.tree.leaves(following), changing, strict=True) if changes]
-            length = life.length + 1
-            going = ~(terminated | (length >= limit))
-            after = _Life(moving, observation, memory, life.total + reward, length, going)
-            return jax.tree.map(lambda new, old: jnp.where(life.alive, new, old).astype(old.dtype), after, life), None
+    # XLA's convolutions are ten times slower where every image of a batch has a kernel of its own.
+    return _Player(begin, think, move, min(SEGMENT, limit), each if len(shape) == 3 else _vmapped)
 
-        return jax.lax.scan(step, life, None, min(SEGMENT, limit))[0]
 
-    return _Player(begin, live)
+def _vmapped(function: Callable, *args: Any) -> Any:
+    return jax.vmap(function)(*args)
 
 
 def play(env: str | Environment, policy: Network, *, max_steps: int | None = None, env_params: Any = None) -> Play:
@@ -176,7 +182,13 @@ def play(env: str | Environment, policy: Network, *, max_steps: int | None = Non
 
     def episode(key: jax.Array, genome: Genome) -> tuple[jax.Array, jax.Array]:
         fixed, life = player.begin(key)
-        life = jax.lax.while_loop(lambda life: life.alive, lambda life: player.live(key, genome, fixed, life), life)
+
+        def step(life: _Life, _: None) -> tuple[_Life, None]:
+            return player.move(key, fixed, life, *player.think(genome, life)), None
+
+        life = jax.lax.while_loop(
+            lambda life: life.alive, lambda life: jax.lax.scan(step, life, None, player.segment)[0], life
+        )
         return life.total, life.length
 
     return episode
@@ -212,16 +224,24 @@ class Episodes:
         fixed, lives = (jax.vmap(begin) if own else begin)(keys)
         if not own:
             lives = jax.tree.map(lambda x: jnp.broadcast_to(x, (rows, *x.shape)), lives)
-        some = jax.vmap(jax.vmap(self.player.live, (0, None, 0, 0)), (0 if own else None, 0, 0 if own else None, 0))
+        think = jax.vmap(self.player.think, (None, 0))
+        axis = 0 if own else None
+        move = jax.vmap(jax.vmap(self.player.move), (axis, axis, 0, 0, 0))
+
+        def live(keys: jax.Array, population: Genome, fixed: list[jax.Array], lives: _Life) -> _Life:
+            def step(lives: _Life, _: None) -> tuple[_Life, None]:
+                return move(keys, fixed, lives, *self.player.thinkers(think, population, lives)), None
+
+            return jax.lax.scan(step, lives, None, self.player.segment)[0]
 
         def block(index: jax.Array, lives: _Life) -> _Life:
             episodes = take((keys, fixed), index) if own else (keys, fixed)
-            lived = some(episodes[0], take(population, index), episodes[1], take(lives, index))
+            lived = live(episodes[0], take(population, index), episodes[1], take(lives, index))
             return jax.tree.map(lambda all_, new: all_.at[index].set(new), lives, lived)
 
         def segment(lives: _Life) -> _Life:
             if size == rows:
-                return some(keys, population, fixed, lives)
+                return live(keys, population, fixed, lives)
             waiting = jnp.any(lives.alive, axis=1)
             order = jnp.argsort(~waiting)
             blocks = -(-jnp.sum(waiting) // size)
