@@ -9,6 +9,7 @@ population meet the same tracks, as they do in evolution. Needs PyTorch for the 
 import os
 import time
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import median
 
 import gymnasium
@@ -38,7 +39,7 @@ def torch_driver() -> object:
 
     torch.set_num_threads(1)
     sizes, layers = (3, 8, 16, 16, 8), []
-    for inputs, outputs in zip(sizes[:-1], sizes[1:], strict=True):
+    for inputs, outputs in pairwise(sizes):
         layers += [nn.Conv2d(inputs, outputs, 4, 2, 1), nn.ReLU()]
     network = nn.Sequential(*layers, nn.Flatten(), nn.Linear(288, 32), nn.Tanh(), nn.Linear(32, 3), nn.Tanh())
 

@@ -19,6 +19,8 @@ class Evaluate:
     """The run folder."""
     gymnasium: bool = False
     """Play in Gymnasium's environment of the same name."""
+    workers: int = 0
+    """Processes that step Gymnasium's environments, for those of which a step takes long; 0: none but this one."""
     episodes: int = 100
     seed: int = 10_000
     """Seed of the first episode."""
@@ -32,7 +34,9 @@ def evaluate(options: Evaluate) -> int:
     config, champion = folder.config, folder.load_champion()
     if options.gymnasium:
         policy = build_policy(config)
-        returns = gymnasium_returns(config.env, policy, champion, options.episodes, options.seed, config.max_steps)
+        returns = gymnasium_returns(
+            config.env, policy, champion, options.episodes, options.seed, config.max_steps, options.workers
+        )
     else:
         returns = fresh_returns(config, champion, options.episodes, options.seed)
     low, high = bootstrap_interval(returns)

@@ -21,6 +21,10 @@ ENVS: dict[str, Callable[[], Environment]] = {
 """What makes an environment of ours, by its name; these come before gymnax's of the same name."""
 
 
+IN_GYMNASIUM: dict[str, tuple[str, dict[str, Any]]] = {"CarRacingDiscrete-v3": ("CarRacing-v3", {"continuous": False})}
+"""What Gymnasium calls environments that it has under another name, and their arguments there."""
+
+
 def make(env_id: str) -> tuple[Environment, Any]:
     """An environment of ours or of gymnax, and its default parameters.
 
@@ -36,4 +40,4 @@ def make(env_id: str) -> tuple[Environment, Any]:
     return gymnax.make(env_id)
 
 
-__all__ = ["ENVS", "CarRacing", "LunarLander", "MountainCarContinuous", "make"]
+__all__ = ["ENVS", "IN_GYMNASIUM", "CarRacing", "LunarLander", "MountainCarContinuous", "make"]

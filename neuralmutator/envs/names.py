@@ -1,6 +1,14 @@
 """What the numbers of an environment mean: names of observations and actions, for pictures."""
 
 NAMES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "CarRacing-v3": (
+        (),  # a picture
+        ("steering", "gas", "brake"),
+    ),
+    "CarRacingDiscrete-v3": (
+        (),
+        ("coast", "right", "left", "gas", "brake"),
+    ),
     "CartPole-v1": (
         ("cart position", "cart velocity", "pole angle", "pole velocity"),
         ("left", "right"),

@@ -17,8 +17,9 @@ from neuralmutator.hall import hall_of_fame
 class PolicyConfig:
     """The network that acts."""
 
-    kind: Literal["flexible", "mlp", "recurrent", "cnn"] = "flexible"
-    """flexible: evolving layers and neurons; mlp: fixed; recurrent: with memory; cnn: for 96 x 96 x 3 pixels."""
+    kind: Literal["auto", "flexible", "mlp", "recurrent", "cnn"] = "auto"
+    """flexible: evolving layers and neurons; mlp: fixed; recurrent: with memory; cnn: for images of at least 16 x 16
+    pixels; auto: cnn for such images, else flexible."""
     hidden: tuple[int, ...] = (64, 64)
     """mlp: widths of the hidden layers; recurrent: the first is the size of the memory."""
     max_layers: int = 2
@@ -93,8 +94,9 @@ class Config:
     """Whether all members of a generation play the same episodes."""
     hall: int = 8
     """Members of the hall of fame, re-evaluated every generation; 0: the champion is the luckiest evaluation."""
-    hall_episodes: int = 20
-    """Episodes per re-evaluation in the hall of fame."""
+    hall_episodes: int | None = None
+    """Episodes per re-evaluation in the hall of fame; 20 if not given, but no more than `episodes` where they are seen
+    as images, which cost a thousand times as much."""
     seed: int = 0
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     mutation: MutatorConfig = field(default_factory=MutatorConfig)
@@ -109,6 +111,8 @@ def build_policy(config: Config) -> networks.Network:
     """
     shape, act = sizes(config.env)
     kind, p = config.policy.kind, config.policy
+    if kind == "auto":
+        kind = "cnn" if _are_images(shape) else "flexible"
     if kind == "cnn":
         if len(shape) != 3:
             raise ValueError(f"policy.kind cnn needs images, but {config.env} has observations of shape {shape}")
@@ -122,6 +126,10 @@ def build_policy(config: Config) -> networks.Network:
     if kind == "recurrent":
         return networks.recurrent(shape[0], act, *p.hidden[:1])
     return networks.mlp(shape[0], act, p.hidden)
+
+
+def _are_images(shape: tuple[int, ...]) -> bool:
+    return len(shape) == 3 and min(shape[:2]) >= 16
 
 
 def build_mutator(config: Config) -> mutators.Mutator:
@@ -178,7 +186,10 @@ def build_evolution(config: Config) -> Evolution:
     )
     if not config.hall:
         return built
-    exam = fitness.episodes(config.env, policy, episodes=config.hall_episodes, max_steps=config.max_steps)
+    episodes = config.hall_episodes
+    if episodes is None:
+        episodes = min(20, config.episodes) if _are_images(sizes(config.env)[0]) else 20
+    exam = fitness.episodes(config.env, policy, episodes=episodes, max_steps=config.max_steps)
     return hall_of_fame(built, exam, config.hall)
 
 

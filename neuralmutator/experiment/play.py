@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from neuralmutator.envs import IN_GYMNASIUM
 from neuralmutator.fitness import host
 from neuralmutator.genome import Genome
 from neuralmutator.networks import Network
@@ -27,7 +28,13 @@ class Recording(NamedTuple):
 
 
 def gymnasium_returns(
-    env_id: str, policy: Network, genome: Genome, episodes: int, seed: int, max_steps: int | None = None
+    env_id: str,
+    policy: Network,
+    genome: Genome,
+    episodes: int,
+    seed: int,
+    max_steps: int | None = None,
+    workers: int = 0,
 ) -> np.ndarray:
     """Returns of whole episodes; the action is the argmax of the output, or the output clipped to its bounds.
 
@@ -38,6 +45,7 @@ def gymnasium_returns(
         episodes: number of episodes; episode i is reset with ``seed + i``.
         seed: seed of the first episode.
         max_steps: a shorter time limit.
+        workers: processes that step the environments; 0: this one.
 
     Returns:
         f64[episodes].
@@ -47,8 +55,11 @@ def gymnasium_returns(
     """
     if not isinstance(episodes, int) or episodes < 1:
         raise ValueError(f"episodes must be a whole number of at least 1, got {episodes!r}")
+    name, arguments = IN_GYMNASIUM.get(env_id, (env_id, {}))
     num_envs = min(episodes, MAX_ENVS)
-    with host.gymnasium(env_id, policy, num_envs=num_envs, max_steps=max_steps) as evaluate:
+    with host.gymnasium(
+        name, policy, num_envs=num_envs, max_steps=max_steps, workers=workers, env_kwargs=arguments
+    ) as evaluate:
         population = jax.tree.map(lambda x: jnp.asarray(x)[None], genome)
         returns, _ = evaluate.play(population, _seed(seed) + np.arange(episodes)[None])
     return returns[0]
@@ -68,7 +79,8 @@ def record(env_id: str, policy: Network, genome: Genome, seed: int, max_steps: i
         ValueError: if Gymnasium cannot make the environment, the policy does not fit it, or a number is out of range.
     """
     _check_limit(max_steps)
-    with _headless(), host.make(env_id, {"render_mode": "rgb_array"}) as env:
+    name, arguments = IN_GYMNASIUM.get(env_id, (env_id, {}))
+    with _headless(), host.make(name, arguments | {"render_mode": "rgb_array"}) as env:
         limits = [limit for limit in (max_steps, env.spec.max_episode_steps) if limit is not None]
         if not limits:
             raise ValueError(f"max_steps must be given for {env_id}, which has no time limit of its own")

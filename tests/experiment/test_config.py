@@ -68,6 +68,17 @@ def test_policies_fit_their_environments(kind, env, inputs):
 
 
 @pytest.mark.parametrize(
+    ("env", "params"), [("CartPole-v1", 4610), ("CarRacing-v3", 17_971), ("Breakout-MinAtar", None)]
+)
+def test_policies_are_chosen_by_what_is_observed(env, params):
+    if params is None:
+        with pytest.raises(ValueError, match=r"flexible needs flat observations.*\(10, 10, 4\)"):
+            build_policy(Config(env=env))
+    else:
+        assert build_policy(Config(env=env)).num_params == params
+
+
+@pytest.mark.parametrize(
     ("name", "params"), [("dual-mixture", 8374), ("dual-corrector", 8372), ("gaussian", 0), ("self-adaptive", 1)]
 )
 def test_mutators_by_name(name, params):
