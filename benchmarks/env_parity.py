@@ -1,13 +1,17 @@
 """Asks how like Gymnasium's our environments are: step by step under the same random numbers, and in distribution.
 
-LunarLander: free flight and whole episodes from the same draws, under random actions and under Gymnasium's own
-heuristic pilot; returns, lengths, landings and crashes in both worlds.
+LunarLander: free flight and whole episodes from the same draws, under random actions, Gymnasium's own heuristic pilot
+and evolved ones; returns, lengths, landings and crashes in both worlds. Champions of other environments play as many
+episodes in each world, unseen ones. `car_parity.py` goes into the details of CarRacing.
 
     python benchmarks/env_parity.py
+    python benchmarks/env_parity.py --runs runs/LunarLander-v3-1 runs/CarRacing-v3-1 --figure parity.png
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import gymnasium
 import jax
@@ -19,6 +23,12 @@ from gymnasium.utils import seeding
 from timing import finish, table
 
 from neuralmutator.envs import LunarLander
+from neuralmutator.experiment.config import build_policy
+from neuralmutator.experiment.evolve import fresh_returns
+from neuralmutator.experiment.play import gymnasium_returns
+from neuralmutator.experiment.run_folder import RunFolder
+from neuralmutator.networks import policy_step
+from neuralmutator.plots.style import BLUE, ORANGE, dress, new_figure
 
 LIMIT = 1000
 FLIGHT = 100
@@ -30,6 +40,28 @@ class Options:
     """How much to compare."""
 
     episodes: int = 200
+    runs: tuple[Path, ...] = ()
+    """Run folders, whose champions are pilots as well."""
+    run_episodes: int = 20
+    """Episodes of champions of other environments than LunarLander."""
+    figure: Path | None = None
+    """Where to save histograms of returns in both worlds."""
+
+
+class Pilot(NamedTuple):
+    """Who flies, in both worlds."""
+
+    name: str
+    ours: Callable[[jax.Array, jax.Array], jax.Array]  # (observation, a random action) -> action
+    theirs: Callable[[Any, np.ndarray, int], int]  # (environment, observation, the same random action) -> action
+
+
+class Sample(NamedTuple):
+    """Returns of a pilot in both worlds."""
+
+    name: str
+    theirs: np.ndarray
+    ours: np.ndarray
 
 
 def actions_of(seed: int) -> np.ndarray:
@@ -45,14 +77,13 @@ def draws_of(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return tuple(x.astype(np.float32) for x in (heights, push, draws.uniform(-1, 1, (LIMIT, 2))))
 
 
-def in_gymnasium(seed: int, pilot: str) -> tuple[np.ndarray, np.ndarray]:
+def in_gymnasium(seed: int, pilot: Pilot) -> tuple[np.ndarray, np.ndarray]:
     """Observations f32[steps + 1, 8] and rewards f64[steps] of an episode."""
     env, actions = gymnasium.make("LunarLander-v3").unwrapped, actions_of(seed)
     observation, _ = env.reset(seed=seed)
     observations, rewards = [observation], []
     for action in actions:
-        choice = heuristic(env, observation) if pilot == "heuristic" else int(action)
-        observation, reward, terminated, _, _ = env.step(choice)
+        observation, reward, terminated, _, _ = env.step(pilot.theirs(env, observation, int(action)))
         observations.append(observation)
         rewards.append(reward)
         if terminated:
@@ -70,7 +101,26 @@ def pilot_of_gymnasium(o: jax.Array) -> jax.Array:
     return jnp.where((hover > jnp.abs(angle)) & (hover > 0.05), 2, sideways)
 
 
-def in_ours(seeds: range, pilot: str) -> tuple[np.ndarray, ...]:
+RANDOM = Pilot("random", lambda observation, action: action, lambda env, observation, action: action)
+HEURISTIC = Pilot(
+    "heuristic",
+    lambda observation, action: pilot_of_gymnasium(observation),
+    lambda env, observation, action: heuristic(env, observation),
+)
+
+
+def champion_of(folder: RunFolder) -> Pilot:
+    """The champion of a run on LunarLander."""
+    think = policy_step(build_policy(folder.config), folder.load_champion())
+
+    def choose(observation: jax.Array, action: jax.Array) -> jax.Array:
+        return jnp.argmax(think(None, observation)[1])
+
+    compiled = jax.jit(choose)
+    return Pilot(folder.path.name, choose, lambda env, observation, action: int(compiled(observation, action)))
+
+
+def in_ours(seeds: range, pilot: Pilot) -> tuple[np.ndarray, ...]:
     """The same episodes: observations f32[n, LIMIT + 1, 8], returns, lengths and last rewards [n]."""
     env = LunarLander()
     params = env.default_params
@@ -78,7 +128,7 @@ def in_ours(seeds: range, pilot: str) -> tuple[np.ndarray, ...]:
     def episode(heights: jax.Array, push: jax.Array, dispersion: jax.Array, actions: jax.Array) -> tuple:
         def step(carry: tuple, now: tuple) -> tuple:
             state, observation, alive, total, length, last = carry
-            action = pilot_of_gymnasium(observation) if pilot == "heuristic" else now[1]
+            action = pilot.ours(observation, now[1])
             observation, state, reward, terminated, _ = env.step_from(now[0], state, action, params)
             total, length = total + jnp.where(alive, reward, 0.0), length + alive
             last = jnp.where(alive, reward, last)
@@ -104,17 +154,17 @@ def flight_errors(real: list[tuple[np.ndarray, np.ndarray]], ours: np.ndarray) -
     return np.concatenate(errors)
 
 
-def compare(seeds: range, pilot: str) -> tuple[dict[str, float], list[list[Any]]]:
-    """Numbers and rows of a table about one pilot."""
+def compare(seeds: range, pilot: Pilot) -> tuple[dict[str, float], list[list[Any]], Sample]:
+    """Numbers and rows of a table about one pilot, and its returns."""
     real = [in_gymnasium(seed, pilot) for seed in seeds]
     observations, returns, lengths, last = in_ours(seeds, pilot)
     totals, lasts = np.array([r.sum() for _, r in real]), np.array([r[-1] for _, r in real])
     numbers = {
-        f"{pilot}_mean_difference": abs(float(totals.mean() - returns.mean())),
-        f"{pilot}_median_difference": float(np.median(np.abs(totals - returns))),
-        f"{pilot}_outcomes_agree": float(np.mean(outcome(lasts) == outcome(last))),
+        f"{pilot.name}_mean_difference": abs(float(totals.mean() - returns.mean())),
+        f"{pilot.name}_median_difference": float(np.median(np.abs(totals - returns))),
+        f"{pilot.name}_outcomes_agree": float(np.mean(outcome(lasts) == outcome(last))),
     }
-    if pilot == "random":
+    if pilot is RANDOM:
         errors = flight_errors(real, observations)
         numbers |= {"flight_error_max": float(errors.max()), "flight_error_median": float(np.median(errors))}
     rows = []
@@ -122,10 +172,32 @@ def compare(seeds: range, pilot: str) -> tuple[dict[str, float], list[list[Any]]
         ("Gymnasium", totals, [len(r) for _, r in real], lasts),
         ("ours", returns, lengths, last),
     ):
-        rows.append([f"{pilot}, {world}", score.mean(), score.std(), np.mean(length), *shares(end)])
-    return {name: float(x) for name, x in numbers.items()}, [
-        [x if isinstance(x, str) else float(x) for x in r] for r in rows
-    ]
+        numbers_of = (score.mean(), score.std(), np.mean(length), *shares(end))
+        rows.append([f"{pilot.name}, {world}", *map(float, numbers_of)])
+    return numbers, rows, Sample(pilot.name, totals, returns)
+
+
+def compare_unseen(folder: RunFolder, episodes: int) -> Sample:
+    """Returns of a champion in episodes that it has not seen, others in each world."""
+    config, champion = folder.config, folder.load_champion()
+    policy = build_policy(config)
+    theirs = gymnasium_returns(config.env, policy, champion, episodes, 10_000, config.max_steps)
+    return Sample(folder.path.name, theirs, fresh_returns(config, champion, episodes, 10_000))
+
+
+def draw(samples: list[Sample], path: Path) -> None:
+    """Histograms of the returns in both worlds, one over the other."""
+    figure = new_figure((2.8 * len(samples), 2.6), "Returns in Gymnasium's environments and in ours")
+    for axes, sample in zip(figure.subplots(1, len(samples), squeeze=False)[0], samples, strict=True):
+        edges = np.histogram_bin_edges(np.concatenate(sample[1:]), 24)
+        axes.hist(sample.theirs, edges, color=BLUE, alpha=0.45, label="Gymnasium")
+        axes.hist(sample.ours, edges, histtype="step", color=ORANGE, lw=1.5, label="ours")
+        axes.set_title(sample.name, fontsize=9)
+        axes.set_xlabel("return", fontsize=8)
+        dress(axes)
+    figure.axes[0].set_ylabel("episodes", fontsize=8)
+    figure.axes[0].legend(fontsize=8, frameon=False)
+    figure.savefig(path)
 
 
 def outcome(last: np.ndarray) -> np.ndarray:
@@ -139,13 +211,23 @@ def shares(last: np.ndarray) -> tuple[float, float]:
 
 
 def main(options: Options) -> None:
-    numbers, rows = {}, []
-    for pilot in ("random", "heuristic"):
-        found, lines = compare(range(options.episodes), pilot)
+    numbers, rows, samples = {}, [], []
+    folders = [RunFolder(path) for path in options.runs]
+    landers = [folder for folder in folders if folder.config.env == "LunarLander-v3"]
+    for pilot in (RANDOM, HEURISTIC, *map(champion_of, landers)):
+        found, lines, sample = compare(range(options.episodes), pilot)
         numbers |= found
         rows += lines
+        samples.append(sample)
     columns = ("LunarLander-v3, the same draws", "return", "sd", "length", "landed", "crashed")
     table(f"{options.episodes} episodes, Gymnasium {gymnasium.__version__}", columns, rows)
+    others = [compare_unseen(folder, options.run_episodes) for folder in folders if folder not in landers]
+    if others:
+        rows = [[s.name, *map(float, (s.theirs.mean(), s.theirs.std(), s.ours.mean(), s.ours.std()))] for s in others]
+        columns = ("unseen episodes", "return there", "sd", "here", "sd")
+        table(f"{options.run_episodes} episodes in each world", columns, rows)
+    if options.figure:
+        draw(samples + others, options.figure)
     finish(
         numbers,
         at_least={"heuristic_outcomes_agree": 0.93},

@@ -9,7 +9,7 @@ Colours are those of the shrunken picture, which Gymnasium's arithmetic makes `D
 """
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -164,16 +164,15 @@ def draw(raster: jax.Array, visited: jax.Array, car: Car, time: jax.Array | int,
         time: i32[] steps since the beginning of the episode.
         score: f32[] that is written below it, at most 999.
     """
-    zoom = _zoom(time)
+    zoom = _zoom(jnp.minimum((time + 1) * DT, 1.0))
     shades = jnp.concatenate([jnp.zeros(1, jnp.uint32), jnp.where(visited, 0, _SHADE_OF).astype(jnp.uint32)])
     words = jnp.concatenate([_scene(raster, shades, car, zoom), _instruments(car, score)])
     words = _with_car(words, car, zoom, time)
     return jax.lax.bitcast_convert_type(words, jnp.uint8)[..., :3]
 
 
-def _zoom(time: jax.Array | int) -> jax.Array:
-    """Window pixels in a metre after so many steps."""
-    seconds = jnp.minimum((time + 1) * DT, 1.0)
+def _zoom(seconds: Any) -> Any:
+    """Window pixels in a metre, in the first second."""
     return ZOOM_FAR * (1 - seconds) + ZOOM * seconds
 
 
@@ -219,7 +218,7 @@ def _word_of(colours: jax.Array) -> jax.Array:
 
 def _hull(time: int) -> np.ndarray:
     """Which of the points of `_POINTS` the hull covers after so many steps, bool[4, points, points]."""
-    zoom = float(_zoom(time))
+    zoom = _zoom((time + 1) * DT)
     right, up = _POINTS[..., 0] / zoom, _POINTS[..., 1] / zoom
     covered = np.zeros(right.shape, bool)
     for corners in HULL:
@@ -229,8 +228,7 @@ def _hull(time: int) -> np.ndarray:
             (dx * (up - y) - dy * (right - x)) / length
             for (x, y), (dx, dy), length in zip(corners, edges, lengths, strict=True)
         ]
-        sides = np.array(sides) * np.sign(np.sum(np.cross(corners, np.roll(corners, -1, axis=0))))
-        covered |= np.all(sides >= -OUTLINE / zoom, axis=0)
+        covered |= np.all(np.array(sides) >= -OUTLINE / zoom, axis=0)
     return covered
 
 
@@ -262,7 +260,7 @@ def _with_car(scene: jax.Array, car: Car, zoom: jax.Array, time: jax.Array | int
     box = tuple(slice(*ends) for ends in BOX)
     colour = red * np.array([RED, 0, 0]) + light * STRIPE
     behind = jax.lax.bitcast_convert_type(scene[box], jnp.uint8)[..., :3]
-    rows, columns = np.mgrid[box]
+    rows, columns = np.mgrid[box]  # pixel by pixel: as a slice, XLA would look up the scene once for every byte
     return scene.at[rows, columns].set(_word_of(behind * free + colour), unique_indices=True)
 
 

@@ -15,21 +15,21 @@ ENV = LunarLander()
 
 
 @pytest.fixture(scope="module")
-def compare():
-    """The parity report's comparison with the real Gymnasium under the same draws."""
+def parity():
+    """The parity report: comparisons with the real Gymnasium under the same draws."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(BENCHMARKS)
-        return runpy.run_path(str(BENCHMARKS / "env_parity.py"))["compare"]
+        return runpy.run_path(str(BENCHMARKS / "env_parity.py"))
 
 
-def test_free_flight_is_gymnasiums(compare):
-    numbers, rows = compare(range(40), "random")
+def test_free_flight_is_gymnasiums(parity):
+    numbers, rows, _ = parity["compare"](range(40), parity["RANDOM"])
     assert numbers["flight_error_max"] <= 1e-2 and numbers["flight_error_median"] <= 1e-4
     assert numbers["random_median_difference"] <= 3 and rows[0][3] > 60  # steps that they last
 
 
-def test_landings_are_gymnasiums(compare):
-    numbers, rows = compare(range(200), "heuristic")
+def test_landings_are_gymnasiums(parity):
+    numbers, rows, _ = parity["compare"](range(200), parity["HEURISTIC"])
     assert numbers["heuristic_outcomes_agree"] >= 0.93
     assert numbers["heuristic_median_difference"] <= 3 and numbers["heuristic_mean_difference"] <= 10
     assert rows[0][4] > 0.8  # what landed there
