@@ -95,15 +95,15 @@ def landing(genomes: int, episodes: int, steps: int) -> Program:
     env = nm.envs.LunarLander()
     params = env.default_params
     each = jax.vmap(jax.vmap(lambda key: env.reset_env(key, params)))
-    observations, states = jax.jit(each)(jax.random.split(jax.random.key(0), (genomes, episodes)))
-    states = states.replace(time=jnp.zeros((genomes, episodes), jnp.int32))
-    act = jax.vmap(jax.vmap(policy.apply, (None, 0)))
+    observations, states = jax.jit(each)(jax.random.split(jax.random.key(0), (episodes, genomes)))
+    states = states.replace(time=jnp.zeros((episodes, genomes), jnp.int32))
+    act = jax.vmap(jax.vmap(policy.apply, (None, 0)), (0, 1), 1)
 
     def run(key: jax.Array, population: nm.Genome, observations: jax.Array, states: nm.envs.lunar_lander.EnvState):
         def step(carry: tuple, key: jax.Array) -> tuple[tuple, None]:
             observations, states = carry
             actions = jnp.argmax(act(population.policy, observations), axis=-1)
-            draws = jax.random.uniform(key, (genomes, episodes, 2), minval=-1.0)
+            draws = jax.random.uniform(key, (episodes, genomes, 2), minval=-1.0)
             one = jax.vmap(jax.vmap(lambda draw, state, action: env.step_from(draw, state, action, params)[:2]))
             return one(draws, states, actions), None
 

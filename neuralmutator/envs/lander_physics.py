@@ -442,7 +442,7 @@ def world_step(
     legs: tuple[Leg, ...],
     terrain: jax.Array,
     gravity: float | Scalar = -10.0,
-    iterations: tuple[int, int] = (30, 2),
+    iterations: tuple[int, int] = (16, 2),
 ) -> Stepped:
     """One step of the world.
 

@@ -90,10 +90,10 @@ class _Player(NamedTuple):
     """An episode in pieces."""
 
     begin: Callable[[jax.Array], tuple[list[jax.Array], _Life]]  # (key) -> what never changes in an episode, life
-    think: Callable[[Genome, _Life], tuple[Any, jax.Array]]  # memory and output of the policy
+    think: Callable[[Genome, Any, jax.Array], tuple[Any, jax.Array]]  # (…, memory, observation) -> memory, output
     move: Callable[..., _Life]  # (key, what never changes, life, memory, output) -> life after a step
     segment: int  # steps between two looks at whether episodes have ended
-    thinkers: Callable[..., Any]  # maps over genomes that think
+    images: bool  # whether observations are some
 
 
 def _changing(env: Environment, params: Any, key: jax.Array, state: Any) -> list[bool]:
@@ -137,8 +137,8 @@ def _player(env: str | Environment, policy: Network, max_steps: int | None, env_
         moving = [x for x, changes in zip(leaves, changing, strict=True) if changes]
         return fixed, _Life(moving, observation, memory, jnp.float32(0), jnp.int32(0), jnp.bool_(True))
 
-    def think(genome: Genome, life: _Life) -> tuple[Any, jax.Array]:
-        return policy_step(policy, genome)(life.memory, see(life.observation))
+    def think(genome: Genome, memory: Any, observation: jax.Array) -> tuple[Any, jax.Array]:
+        return policy_step(policy, genome)(memory, see(observation))
 
     def move(key: jax.Array, fixed: list[jax.Array], life: _Life, memory: Any, output: jax.Array) -> _Life:
         key_reset, key_steps = jax.random.split(key)
@@ -155,12 +155,7 @@ def _player(env: str | Environment, policy: Network, max_steps: int | None, env_
         after = _Life(moving, observation, memory, life.total + reward, length, going)
         return jax.tree.map(lambda new, old: jnp.where(life.alive, new, old).astype(old.dtype), after, life)
 
-    # XLA's convolutions are ten times slower where every image of a batch has a kernel of its own.
-    return _Player(begin, think, move, min(SEGMENT, limit), each if len(shape) == 3 else _vmapped)
-
-
-def _vmapped(function: Callable, *args: Any) -> Any:
-    return jax.vmap(function)(*args)
+    return _Player(begin, think, move, min(SEGMENT, limit), len(shape) == 3)
 
 
 def play(env: str | Environment, policy: Network, *, max_steps: int | None = None, env_params: Any = None) -> Play:
@@ -184,7 +179,7 @@ def play(env: str | Environment, policy: Network, *, max_steps: int | None = Non
         fixed, life = player.begin(key)
 
         def step(life: _Life, _: None) -> tuple[_Life, None]:
-            return player.move(key, fixed, life, *player.think(genome, life)), None
+            return player.move(key, fixed, life, *player.think(genome, life.memory, life.observation)), None
 
         life = jax.lax.while_loop(
             lambda life: life.alive, lambda life: jax.lax.scan(step, life, None, player.segment)[0], life
@@ -219,30 +214,32 @@ class Episodes:
         rows = population.policy.shape[0]
         size = min(block_size or rows, rows)
         own = keys.ndim == 1  # whether members have episodes of their own
+        # Lives are [episodes, members]: the longer axis last, or a CPU's vectors would be mostly empty.
         split, begin = partial(jax.random.split, num=self.count), jax.vmap(self.player.begin)
-        keys = jax.vmap(split)(keys) if own else split(keys)
-        fixed, lives = (jax.vmap(begin) if own else begin)(keys)
+        keys = jax.vmap(split, out_axes=1)(keys) if own else split(keys)
+        fixed, lives = (jax.vmap(begin, 1, 1) if own else begin)(keys)
         if not own:
-            lives = jax.tree.map(lambda x: jnp.broadcast_to(x, (rows, *x.shape)), lives)
-        think = jax.vmap(self.player.think, (None, 0))
-        axis = 0 if own else None
-        move = jax.vmap(jax.vmap(self.player.move), (axis, axis, 0, 0, 0))
+            lives = jax.tree.map(lambda x: jnp.repeat(x[:, None], rows, axis=1), lives)
+        move = jax.vmap(jax.vmap(self.player.move, (0 if own else None, 0 if own else None, 0, 0, 0)))
 
         def live(keys: jax.Array, population: Genome, fixed: list[jax.Array], lives: _Life) -> _Life:
             def step(lives: _Life, _: None) -> tuple[_Life, None]:
-                return move(keys, fixed, lives, *self.player.thinkers(think, population, lives)), None
+                return move(keys, fixed, lives, *self._think(population, lives.memory, lives.observation)), None
 
             return jax.lax.scan(step, lives, None, self.player.segment)[0]
 
         def block(index: jax.Array, lives: _Life) -> _Life:
-            episodes = take((keys, fixed), index) if own else (keys, fixed)
-            lived = live(episodes[0], take(population, index), episodes[1], take(lives, index))
-            return jax.tree.map(lambda all_, new: all_.at[index].set(new), lives, lived)
+            def some(x: jax.Array) -> jax.Array:
+                return x[:, index]
+
+            episodes = jax.tree.map(some, (keys, fixed)) if own else (keys, fixed)
+            lived = live(episodes[0], take(population, index), episodes[1], jax.tree.map(some, lives))
+            return jax.tree.map(lambda all_, new: all_.at[:, index].set(new), lives, lived)
 
         def segment(lives: _Life) -> _Life:
             if size == rows:
                 return live(keys, population, fixed, lives)
-            waiting = jnp.any(lives.alive, axis=1)
+            waiting = jnp.any(lives.alive, axis=0)
             order = jnp.argsort(~waiting)
             blocks = -(-jnp.sum(waiting) // size)
             # Where the last block has room, it repeats members that are done, which stay as they are.
@@ -252,7 +249,16 @@ class Episodes:
             )
 
         lives = jax.lax.while_loop(lambda lives: jnp.any(lives.alive), segment, lives)
-        return jnp.mean(lives.total, axis=1), {"env_steps": jnp.sum(lives.length, axis=1)}
+        return jnp.mean(lives.total, axis=0), {"env_steps": jnp.sum(lives.length, axis=0)}
+
+    def _think(self, population: Genome, memory: Any, observations: jax.Array) -> tuple[Any, jax.Array]:
+        """Memories and outputs [episodes, members, ...] of policies [members]."""
+        one = jax.vmap(self.player.think, (None, 0, 0))
+        if not self.player.images:
+            return jax.vmap(one, (0, 1, 1), 1)(population, memory, observations)
+        # One genome after another: XLA's convolutions are slow where images of a batch have kernels of their own.
+        swap = partial(jax.tree.map, lambda x: jnp.swapaxes(x, 0, 1))
+        return swap(each(one, population, *swap((memory, observations))))
 
 
 def episodes(

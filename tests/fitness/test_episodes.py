@@ -108,6 +108,19 @@ def test_a_population_in_blocks_lives_as_its_members_do_alone(own):
         np.testing.assert_array_equal(info["env_steps"], lengths)
 
 
+def test_policies_that_see_images_think_as_they_do_alone():
+    """They are called one after another on a CPU."""
+    shape, outputs = sizes("Asterix-MinAtar")
+    policy = networks.from_flax(Clock(outputs), jnp.zeros(shape))
+    score = fitness.episodes("Asterix-MinAtar", policy, episodes=2, max_steps=200)
+    population = jax.tree.map(lambda *x: jnp.stack(x), *(genome_of(policy, seed) for seed in range(5)))
+    values, info = jax.jit(score.many, static_argnums=2)(jax.random.key(0), population, 2)
+    want = [jax.jit(score)(jax.random.key(0), take(population, i)) for i in range(5)]
+    np.testing.assert_array_equal(values, [value for value, _ in want])
+    np.testing.assert_array_equal(info["env_steps"], [info["env_steps"] for _, info in want])
+    assert len(set(np.asarray(info["env_steps"]).tolist())) > 1
+
+
 def test_what_an_episode_never_changes_is_not_carried():
     """A terrain is the same for all members who meet the same episodes, and stays one."""
     player = fitness.episodes("LunarLander-v3", networks.mlp(8, 4), episodes=3).player
