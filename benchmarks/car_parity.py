@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 import gymnasium
 import jax
 import jax.numpy as jnp
-import matplotlib.pyplot as plt
 import numpy as np
 import tyro
 from gymnasium.utils import seeding
@@ -26,10 +25,13 @@ from timing import compile_ahead, finish, interleave, table
 
 from neuralmutator.envs import CarRacing, car_physics as physics, car_track
 from neuralmutator.envs.car_track import CHECKPOINTS, MAX_TILES, Track
+from neuralmutator.plots.style import new_figure
 
 LIMIT = 300
 """Steps of a drive."""
 DRIVERS = ("random", "pursuit", "straight")
+SHOWN = (20, 60, 250)
+"""Steps of whose pictures a figure is made."""
 ZOOMED = 50
 """Steps after which the camera does not come nearer."""
 
@@ -213,7 +215,7 @@ def compare_drives(seeds: range, driver: str) -> tuple[dict[str, float], list[An
 
 
 def compare_pictures(seeds: range) -> tuple[dict[str, float], np.ndarray]:
-    """Mean errors of pictures, of 255; and some of Gymnasium's and ours, side by side."""
+    """Mean errors of pictures, of 255; and some of Gymnasium's and ours, u8[n, 2, 96, 96, 3]."""
     env = CarRacing()
 
     @jax.jit
@@ -230,7 +232,7 @@ def compare_pictures(seeds: range) -> tuple[dict[str, float], np.ndarray]:
         drive = in_gymnasium(seed, "pursuit", pictures=True)
         ours = np.asarray(frames(drive.track, jnp.asarray(drive.actions)))[: len(drive.frames)]
         errors.append(np.abs(ours.astype(int) - drive.frames).mean(axis=(2, 3)))
-        pairs += [np.concatenate([drive.frames[t], ours[t]], axis=1) for t in (10, 60, 180)]
+        pairs += [np.stack([drive.frames[t], ours[t]]) for t in SHOWN]
     rows = np.concatenate([e[ZOOMED:] for e in errors]).mean(axis=0)
     return {
         "picture_error": float(rows.mean()),
@@ -238,6 +240,20 @@ def compare_pictures(seeds: range) -> tuple[dict[str, float], np.ndarray]:
         "picture_error_instruments": float(rows[84:].mean()),
         "picture_error_zooming": float(np.mean([e[:ZOOMED].mean() for e in errors])),
     }, np.array(pairs)
+
+
+def draw(pairs: np.ndarray, path: Path) -> None:
+    """Pictures of Gymnasium's above ours, and eight times how much they differ."""
+    figure = new_figure((1.5 * len(pairs), 5.0), "What a driver sees in Gymnasium's CarRacing and in ours")
+    rows = figure.subplots(3, len(pairs))
+    differences = np.abs(np.subtract(*np.moveaxis(pairs.astype(int), 1, 0)))
+    shown = (pairs[:, 0], pairs[:, 1], np.minimum(8 * differences, 255))
+    for line, name, pictures in zip(rows, ("Gymnasium", "ours", "difference × 8"), shown, strict=True):
+        line[0].set_ylabel(name, fontsize=9)
+        for axes, picture in zip(line, pictures, strict=True):
+            axes.imshow(picture, interpolation="nearest")
+            axes.set(xticks=[], yticks=[])
+    figure.savefig(path)
 
 
 def speeds(
@@ -290,7 +306,7 @@ def main(options: Options) -> None:
     seen, pairs = compare_pictures(range(options.pictures))
     table("pictures, mean absolute error of 255", ("", "error"), [[name, error] for name, error in seen.items()])
     if options.figure:
-        plt.imsave(options.figure, np.concatenate(np.concatenate(np.split(pairs, options.pictures), axis=2)))
+        draw(pairs, options.figure)
     fast, rows = speeds()
     table("speed", ("", "per second", "compile, s"), rows)
     for found in (*(found for found, _ in drives), seen, fast):
