@@ -212,7 +212,7 @@ class Episodes:
             block_size: members that live side by side; None: all.
         """
         rows = population.policy.shape[0]
-        size = min(block_size or rows, rows)
+        size = -(-rows // -(-rows // (block_size or rows)))  # blocks of one size
         own = keys.ndim == 1  # whether members have episodes of their own
         # Lives are [episodes, members]: the longer axis last, or a CPU's vectors would be mostly empty.
         split, begin = partial(jax.random.split, num=self.count), jax.vmap(self.player.begin)
