@@ -62,5 +62,6 @@ def evolution_progress(config: Config, start: int = 0) -> Progress:
 def _generation(metrics: dict[str, Any]) -> str:
     text = f"best {metrics['fitness_best']:.1f}  mean {metrics['fitness_mean']:.1f}  species {metrics['species']:.0f}"
     if "env_steps_per_second" in metrics:
-        text += f"  {metrics['env_steps_per_second'] / 1e6:.2f} M steps/s"
+        rate = metrics["env_steps_per_second"]
+        text += f"  {rate / 1e6:.2f} M steps/s" if rate > 1e5 else f"  {rate / 1e3:.1f} k steps/s"
     return text
