@@ -306,7 +306,7 @@ def main(options: Options) -> None:
     seen, pairs = compare_pictures(range(options.pictures))
     table("pictures, mean absolute error of 255", ("", "error"), [[name, error] for name, error in seen.items()])
     if options.figure:
-        draw(pairs, options.figure)
+        draw(pairs[:6], options.figure)
     fast, rows = speeds()
     table("speed", ("", "per second", "compile, s"), rows)
     for found in (*(found for found, _ in drives), seen, fast):

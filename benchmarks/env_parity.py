@@ -109,8 +109,13 @@ HEURISTIC = Pilot(
 )
 
 
+def remembers(folder: RunFolder) -> bool:
+    """Whether the policy of a run has a memory."""
+    return build_policy(folder.config).initial_state is not None
+
+
 def champion_of(folder: RunFolder) -> Pilot:
-    """The champion of a run on LunarLander."""
+    """The champion of a run on LunarLander, a policy without memory."""
     think = policy_step(build_policy(folder.config), folder.load_champion())
 
     def choose(observation: jax.Array, action: jax.Array) -> jax.Array:
@@ -213,7 +218,7 @@ def shares(last: np.ndarray) -> tuple[float, float]:
 def main(options: Options) -> None:
     numbers, rows, samples = {}, [], []
     folders = [RunFolder(path) for path in options.runs]
-    landers = [folder for folder in folders if folder.config.env == "LunarLander-v3"]
+    landers = [folder for folder in folders if folder.config.env == "LunarLander-v3" and not remembers(folder)]
     for pilot in (RANDOM, HEURISTIC, *map(champion_of, landers)):
         found, lines, sample = compare(range(options.episodes), pilot)
         numbers |= found

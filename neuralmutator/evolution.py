@@ -81,7 +81,15 @@ def in_blocks(function: Callable, block_size: int | None, *args: PyTree) -> PyTr
 def evaluate(
     fitness: Fitness, keys: jax.Array, population: Genome, block_size: int | None = None
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Fitness f32[N] of every member, and the sums of what the fitness function reports.
+    """Fitness f32[N] of every member, and the sums of what the fitness function reports; see `evaluate_members`."""
+    values, info = evaluate_members(fitness, keys, population, block_size)
+    return values, jax.tree.map(jnp.sum, info)
+
+
+def evaluate_members(
+    fitness: Fitness, keys: jax.Array, population: Genome, block_size: int | None = None
+) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """Fitness f32[N] of every member, and what the fitness function reports of each, [N].
 
     Args:
         fitness: the fitness function.
@@ -101,12 +109,10 @@ def evaluate(
         return jnp.asarray(value, jnp.float32), info
 
     if hasattr(fitness, "many"):
-        values, info = fitness.many(keys, population, block_size)
-    elif keys.ndim == 0:
-        values, info = in_blocks(partial(one, keys), block_size, population)
-    else:
-        values, info = in_blocks(one, block_size, keys, population)
-    return values, jax.tree.map(jnp.sum, info)
+        return fitness.many(keys, population, block_size)
+    if keys.ndim == 0:
+        return in_blocks(partial(one, keys), block_size, population)
+    return in_blocks(one, block_size, keys, population)
 
 
 def evolution(

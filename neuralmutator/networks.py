@@ -48,6 +48,33 @@ def policy_step(network: Network, genome: Genome) -> Callable[[Any, jax.Array], 
     return lambda carry, x: (carry, network.apply(genome.policy, x))
 
 
+def check_fit(network: Network, name: str, shape: tuple[int, ...], outputs: int, dtype: Any = jnp.float32) -> None:
+    """Sees whether a policy fits an environment, without computing anything.
+
+    Args:
+        network: the policy.
+        name: of the environment, for the message.
+        shape: of an observation.
+        outputs: numbers that an action needs.
+        dtype: of an observation.
+
+    Raises:
+        ValueError: if it does not.
+    """
+    nothing, layers = jnp.zeros(0), network.topology.max_layers if network.topology else 0
+    genome = Genome(jnp.zeros(network.num_params), nothing, nothing, jnp.zeros(layers, jnp.int32), jnp.float32(0))
+
+    def act(genome: Genome, observation: jax.Array) -> jax.Array:
+        return policy_step(network, genome)(network.initial_state, observation)[1]
+
+    try:
+        output = jax.eval_shape(act, genome, jax.ShapeDtypeStruct(shape, dtype))
+    except Exception as error:
+        raise ValueError(f"policy cannot take the observations of {name}, which have shape {shape}") from error
+    if output.shape != (outputs,):
+        raise ValueError(f"policy must give {outputs} outputs for {name}, got shape {output.shape}")
+
+
 def _positive(**sizes: int) -> None:
     for name, value in sizes.items():
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:

@@ -13,7 +13,7 @@ from gymnax.environments.environment import Environment
 from neuralmutator import envs
 from neuralmutator.core import each
 from neuralmutator.genome import Genome, take
-from neuralmutator.networks import Network, policy_step
+from neuralmutator.networks import Network, check_fit, policy_step
 
 SEGMENT = 25  # steps between two looks at whether every episode has ended
 
@@ -52,29 +52,6 @@ def _to_action(space: Any) -> Callable[[jax.Array], jax.Array]:
     return lambda output: jnp.clip(output.reshape(space.shape), space.low, space.high)
 
 
-def _check(env: Environment, params: Any, policy: Network) -> None:
-    """Raises ValueError unless the policy's shapes are those of the environment."""
-    shape, outputs = sizes(env, params)
-    layers = policy.topology.max_layers if policy.topology else 0
-    genome = Genome(
-        policy=jnp.zeros(policy.num_params),
-        mutator=jnp.zeros(0),
-        compat=jnp.zeros(0),
-        topology=jnp.zeros(layers, jnp.int32),
-        structural_rate=jnp.zeros(()),
-    )
-
-    def act(genome: Genome, observation: jax.Array) -> jax.Array:
-        return policy_step(policy, genome)(policy.initial_state, observation)[1]
-
-    try:
-        output = jax.eval_shape(act, genome, jax.ShapeDtypeStruct(shape, jnp.float32))
-    except Exception as error:
-        raise ValueError(f"policy cannot take the observations of {env.name}, which have shape {shape}") from error
-    if output.shape != (outputs,):
-        raise ValueError(f"policy must give {outputs} outputs for {env.name}, got shape {output.shape}")
-
-
 class _Life(NamedTuple):
     """An episode on its way."""
 
@@ -89,29 +66,30 @@ class _Life(NamedTuple):
 class _Player(NamedTuple):
     """An episode in pieces."""
 
-    begin: Callable[[jax.Array], tuple[list[jax.Array], _Life]]  # (key) -> what never changes in an episode, life
+    begin: Callable[[jax.Array], tuple[Any, _Life]]  # (key) -> what never changes in an episode, life
     think: Callable[[Genome, Any, jax.Array], tuple[Any, jax.Array]]  # (…, memory, observation) -> memory, output
-    move: Callable[..., _Life]  # (key, what never changes, life, memory, output) -> life after a step
+    move: Callable[..., _Life]  # (what never changes, life, memory, output) -> life after a step
     segment: int  # steps between two looks at whether episodes have ended
     images: bool  # whether observations are some
 
 
-def _changing(env: Environment, params: Any, key: jax.Array, state: Any) -> list[bool]:
-    """Which leaves of the environment's state a step changes; a terrain, say, it passes on as it is."""
-    action = env.action_space(params).sample(key)
+def _changing(env: Environment, params: Any) -> tuple[Any, list[bool]]:
+    """Structure of the environment's state, and which leaves a step changes; a terrain, say, it passes on as it is."""
+    key = jax.random.key(0)
+    leaves, structure = jax.tree.flatten(jax.eval_shape(env.reset_env, key, params)[1])
 
     def step(leaves: list[jax.Array]) -> list[jax.Array]:
-        stepped = env.step_env(key, jax.tree.unflatten(jax.tree.structure(state), leaves), action, params)[1]
-        return jax.tree.leaves(stepped)
+        state, action = jax.tree.unflatten(structure, leaves), env.action_space(params).sample(key)
+        return jax.tree.leaves(env.step_env(key, state, action, params)[1])
 
-    program = jax.make_jaxpr(step)(jax.tree.leaves(state)).jaxpr
-    return [after is not before for before, after in zip(program.invars, program.outvars, strict=True)]
+    program = jax.make_jaxpr(step)(leaves).jaxpr
+    return structure, [after is not before for before, after in zip(program.invars, program.outvars, strict=True)]
 
 
 def _player(env: str | Environment, policy: Network, max_steps: int | None, env_params: Any) -> _Player:
     """Raises ValueError as `play` does."""
     env, params = make(env, env_params)
-    _check(env, params, policy)
+    check_fit(policy, env.name, *sizes(env, params))
     limit = int(params.max_steps_in_episode)
     if max_steps is not None:
         if not isinstance(max_steps, int) or max_steps < 1:
@@ -125,33 +103,34 @@ def _player(env: str | Environment, policy: Network, max_steps: int | None, env_
             observation = observation.astype(jnp.float32)
         return observation.reshape(shape)
 
-    def begin(key: jax.Array) -> tuple[list[jax.Array], _Life]:
-        observation, state = env.reset_env(jax.random.split(key)[0], params)
+    structure, changing = _changing(env, params)
+
+    def changed(leaves: list[jax.Array], wanted: bool = True) -> list[jax.Array]:
+        return [x for x, changes in zip(leaves, changing, strict=True) if changes == wanted]
+
+    def begin(key: jax.Array) -> tuple[Any, _Life]:
+        key_reset, key_steps = jax.random.split(key)
+        observation, state = env.reset_env(key_reset, params)
         # Counters of some environments start as weakly typed Python numbers, which no loop can carry.
         leaves, observation, memory = jax.tree.map(
             lambda x: jax.lax.convert_element_type(x, jnp.result_type(x)),
             (jax.tree.leaves(state), observation, policy.initial_state),
         )
-        changing = _changing(env, params, key, state)
-        fixed = [x for x, changes in zip(leaves, changing, strict=True) if not changes]
-        moving = [x for x, changes in zip(leaves, changing, strict=True) if changes]
-        return fixed, _Life(moving, observation, memory, jnp.float32(0), jnp.int32(0), jnp.bool_(True))
+        life = _Life(changed(leaves), observation, memory, jnp.float32(0), jnp.int32(0), jnp.bool_(True))
+        return (key_steps, changed(leaves, False)), life
 
     def think(genome: Genome, memory: Any, observation: jax.Array) -> tuple[Any, jax.Array]:
         return policy_step(policy, genome)(memory, see(observation))
 
-    def move(key: jax.Array, fixed: list[jax.Array], life: _Life, memory: Any, output: jax.Array) -> _Life:
-        key_reset, key_steps = jax.random.split(key)
-        state = jax.eval_shape(env.reset_env, key_reset, params)[1]
-        changing = _changing(env, params, key, state)
-        parts = iter(fixed), iter(life.state)
-        now = jax.tree.unflatten(jax.tree.structure(state), [next(parts[changes]) for changes in changing])
-        observation, following, reward, terminated, _ = env.step_env(
-            jax.random.fold_in(key_steps, life.length), now, to_action(output), params
+    def move(fixed: Any, life: _Life, memory: Any, output: jax.Array) -> _Life:
+        key_steps, parts = fixed[0], (iter(fixed[1]), iter(life.state))
+        state = jax.tree.unflatten(structure, [next(parts[changes]) for changes in changing])
+        observation, state, reward, terminated, _ = env.step_env(
+            jax.random.fold_in(key_steps, life.length), state, to_action(output), params
         )
-        moving = [x for x, changes in zip(jax.tree.leaves(following), changing, strict=True) if changes]
         length = life.length + 1
         going = ~(terminated | (length >= limit))
+        moving = changed(jax.tree.leaves(state))
         after = _Life(moving, observation, memory, life.total + reward, length, going)
         return jax.tree.map(lambda new, old: jnp.where(life.alive, new, old).astype(old.dtype), after, life)
 
@@ -179,7 +158,7 @@ def play(env: str | Environment, policy: Network, *, max_steps: int | None = Non
         fixed, life = player.begin(key)
 
         def step(life: _Life, _: None) -> tuple[_Life, None]:
-            return player.move(key, fixed, life, *player.think(genome, life.memory, life.observation)), None
+            return player.move(fixed, life, *player.think(genome, life.memory, life.observation)), None
 
         life = jax.lax.while_loop(
             lambda life: life.alive, lambda life: jax.lax.scan(step, life, None, player.segment)[0], life
@@ -220,11 +199,11 @@ class Episodes:
         fixed, lives = (jax.vmap(begin, 1, 1) if own else begin)(keys)
         if not own:
             lives = jax.tree.map(lambda x: jnp.repeat(x[:, None], rows, axis=1), lives)
-        move = jax.vmap(jax.vmap(self.player.move, (0 if own else None, 0 if own else None, 0, 0, 0)))
+        move = jax.vmap(jax.vmap(self.player.move, (0 if own else None, 0, 0, 0)))
 
-        def live(keys: jax.Array, population: Genome, fixed: list[jax.Array], lives: _Life) -> _Life:
+        def live(population: Genome, fixed: Any, lives: _Life) -> _Life:
             def step(lives: _Life, _: None) -> tuple[_Life, None]:
-                return move(keys, fixed, lives, *self._think(population, lives.memory, lives.observation)), None
+                return move(fixed, lives, *self._think(population, lives.memory, lives.observation)), None
 
             return jax.lax.scan(step, lives, None, self.player.segment)[0]
 
@@ -232,17 +211,17 @@ class Episodes:
             def some(x: jax.Array) -> jax.Array:
                 return x[:, index]
 
-            episodes = jax.tree.map(some, (keys, fixed)) if own else (keys, fixed)
-            lived = live(episodes[0], take(population, index), episodes[1], jax.tree.map(some, lives))
+            of_some = jax.tree.map(some, fixed) if own else fixed
+            lived = live(take(population, index), of_some, jax.tree.map(some, lives))
             return jax.tree.map(lambda all_, new: all_.at[:, index].set(new), lives, lived)
 
         def segment(lives: _Life) -> _Life:
             if size == rows:
-                return live(keys, population, fixed, lives)
+                return live(population, fixed, lives)
             waiting = jnp.any(lives.alive, axis=0)
             order = jnp.argsort(~waiting)
             blocks = -(-jnp.sum(waiting) // size)
-            # Where the last block has room, it repeats members that are done, which stay as they are.
+            # Where the last block has room are members that are done, which stay as they are, or one of it once more.
             order = jnp.pad(order, (0, -rows % size), mode="edge")
             return jax.lax.fori_loop(
                 0, blocks, lambda i, lives: block(jax.lax.dynamic_slice(order, (i * size,), (size,)), lives), lives

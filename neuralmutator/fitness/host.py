@@ -19,7 +19,7 @@ from gymnasium.envs.registration import EnvSpec
 from neuralmutator.core import each
 from neuralmutator.fitness import worker
 from neuralmutator.genome import Genome, take
-from neuralmutator.networks import Network, policy_step
+from neuralmutator.networks import Network, check_fit, policy_step
 
 MAX_DEATHS = 3  # of a worker amid one episode, before the episode is held to be the cause
 
@@ -72,24 +72,13 @@ def interface(env: gym.Env, policy: Network) -> Interface:
     dtype = np.uint8 if observations.dtype == np.uint8 else np.float32
     outputs = int(actions.n) if isinstance(actions, spaces.Discrete) else max(1, int(np.prod(actions.shape)))
 
-    def step(genome: Genome, carry: Any, x: jax.Array) -> tuple[Any, jax.Array]:
-        return policy_step(policy, genome)(carry, x)
-
     def act(genome: Genome, carry: Any, x: jax.Array) -> tuple[Any, jax.Array]:
-        carry, output = step(genome, carry, x)
+        carry, output = policy_step(policy, genome)(carry, x)
         if isinstance(actions, spaces.Discrete):
             return carry, int(actions.start) + jnp.argmax(output)
         return carry, jnp.clip(output.reshape(actions.shape), actions.low, actions.high)
 
-    layers = policy.topology.max_layers if policy.topology else 0
-    nothing = jnp.zeros(0)
-    genome = Genome(jnp.zeros(policy.num_params), nothing, nothing, jnp.zeros(layers, jnp.int32), jnp.float32(0))
-    try:
-        _, output = jax.eval_shape(step, genome, policy.initial_state, jax.ShapeDtypeStruct(shape, dtype))
-    except Exception as error:
-        raise ValueError(f"policy cannot take the observations of {name}, which have shape {shape}") from error
-    if output.shape != (outputs,):
-        raise ValueError(f"policy must give {outputs} outputs for {name}, got shape {output.shape}")
+    check_fit(policy, name, shape, outputs, dtype)
     return Interface(shape, dtype, act)
 
 

@@ -1,6 +1,3 @@
-import runpy
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,16 +6,13 @@ from Box2D import b2_polygonRadius, b2Distance, b2PolygonShape, b2Transform
 
 from neuralmutator.envs import car_physics as physics, car_track
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 STEP = jax.jit(physics.step)
 
 
 @pytest.fixture(scope="module")
-def parity():
+def parity(benchmark_named):
     """The parity report's functions."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(BENCHMARKS)
-        return runpy.run_path(str(BENCHMARKS / "car_parity.py"))
+    return benchmark_named("car_parity")
 
 
 @pytest.fixture(scope="module")

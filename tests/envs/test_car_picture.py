@@ -1,20 +1,9 @@
-import runpy
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from neuralmutator.envs import car_physics, car_picture as picture, car_track
-
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
-
-def script(name):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(BENCHMARKS)
-        return runpy.run_path(str(BENCHMARKS / name))
 
 
 @pytest.fixture(scope="module")
@@ -27,16 +16,16 @@ def raster(track):
     return np.asarray(jax.jit(picture.paint)(track))
 
 
-def test_pictures_are_gymnasiums():
+def test_pictures_are_gymnasiums(benchmark_named):
     """Of the same drives, touched tiles and scores included."""
-    numbers, pairs = script("car_parity.py")["compare_pictures"](range(2))
+    numbers, pairs = benchmark_named("car_parity")["compare_pictures"](range(2))
     assert numbers["picture_error"] < 0.4 and numbers["picture_error_instruments"] < 0.2
     assert numbers["picture_error_zooming"] < 1.0
     assert pairs.std() > 30
 
 
-def test_scores_are_drawn_as_pygame_draws_them():
-    table = script("car_score_table.py")["score_table"]()
+def test_scores_are_drawn_as_pygame_draws_them(benchmark_named):
+    table = benchmark_named("car_score_table")["score_table"]()
     np.testing.assert_array_equal(picture._SCORES, table)
     assert picture._LOWEST == -200 and len(table) == 1200
 

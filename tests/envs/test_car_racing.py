@@ -6,7 +6,7 @@ import pytest
 
 from neuralmutator import envs, fitness, networks
 from neuralmutator.envs import CarRacing, car_track
-from neuralmutator.envs.car_track import MAX_TILES, Track
+from neuralmutator.envs.car_track import MAX_TILES
 
 STEP = {continuous: jax.jit(CarRacing(continuous).step_env) for continuous in (True, False)}
 
@@ -31,13 +31,10 @@ def test_it_is_a_gymnax_environment():
     assert total == pytest.approx(1000 * int(state.visited.sum()) / int(state.track.tiles) - 2, abs=1e-3)
 
 
-def test_choices_are_gymnasiums(theirs):
+def test_choices_are_gymnasiums(theirs, benchmark_named):
     """The discrete variant drives as Gymnasium's does by the same choices."""
     theirs.reset(seed=1)
-    points = np.array(theirs.unwrapped.track)[:, 1:]
-    track = Track(
-        *jnp.float32(points[np.arange(MAX_TILES) % len(points)].T), jnp.int32(len(points)), jnp.zeros(MAX_TILES, bool)
-    )
+    track = benchmark_named("car_parity")["track_of"](theirs.unwrapped)
     env, params = envs.make("CarRacingDiscrete-v3")
     assert env.action_space(params).n == env.num_actions == 5
     _, state = env.reset_on(track, params)
@@ -68,4 +65,7 @@ def test_ends(theirs):
 def test_a_population_shares_its_tracks():
     player = fitness.episodes("CarRacing-v3", networks.cnn(), episodes=3).player
     fixed, life = jax.eval_shape(player.begin, jax.random.key(0))
-    assert max(x.size for x in fixed) > 10**6 and max(x.size for x in jax.tree.leaves(life)) == 96 * 96 * 3
+    assert (
+        max(x.size for x in jax.tree.leaves(fixed)) > 10**6
+        and max(x.size for x in jax.tree.leaves(life)) == 96 * 96 * 3
+    )

@@ -1,13 +1,8 @@
-import runpy
-from pathlib import Path
-
 import jax
 import numpy as np
 import pytest
 
 from neuralmutator.envs import car_track
-
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
 @pytest.fixture(scope="module")
@@ -16,11 +11,9 @@ def tracks():
     return jax.tree.map(np.asarray, draw(jax.random.split(jax.random.key(1), 20)))
 
 
-def test_tracks_are_gymnasiums():
+def test_tracks_are_gymnasiums(benchmark_named):
     """Point by point from the same draws, failures and all; and as a sample of what is drawn at random."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(BENCHMARKS)
-        numbers, _ = runpy.run_path(str(BENCHMARKS / "car_parity.py"))["compare_tracks"](range(200))
+    numbers, _ = benchmark_named("car_parity")["compare_tracks"](range(200))
     assert numbers["tracks_failed"] > 5 and numbers["tracks_fail_alike"] == 1
     assert numbers["tracks_tiles_alike"] == 1 and numbers["tracks_curbs_alike"] == 1
     assert numbers["tracks_error_max"] < 2e-3 and numbers["tracks_error_median"] < 1e-4

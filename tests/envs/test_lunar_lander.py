@@ -1,6 +1,3 @@
-import runpy
-from pathlib import Path
-
 import gymnax
 import jax
 import jax.numpy as jnp
@@ -10,16 +7,13 @@ import pytest
 from neuralmutator import envs
 from neuralmutator.envs import LunarLander, lander_physics as physics, lunar_lander as lander
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 ENV = LunarLander()
 
 
 @pytest.fixture(scope="module")
-def parity():
+def parity(benchmark_named):
     """The parity report: comparisons with the real Gymnasium under the same draws."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(BENCHMARKS)
-        return runpy.run_path(str(BENCHMARKS / "env_parity.py"))
+    return benchmark_named("env_parity")
 
 
 def test_free_flight_is_gymnasiums(parity):

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from neuralmutator import fitness
-from neuralmutator.genome import Genome
+from neuralmutator.evolution import evaluate
+from neuralmutator.genome import Genome, take
 
 GENOME = Genome(jnp.array([1.0, 2.0]), *[jnp.zeros(0)] * 2, jnp.zeros(0, jnp.int32), jnp.float32(0))
 KEY = jax.random.key(0)
@@ -40,6 +41,30 @@ def test_every_function_has_a_key_of_its_own():
 
 def test_one_function_of_weight_zero_does_not_count():
     assert float(fitness.combine([total, lucky], [1, 0])(KEY, GENOME)[0]) == 3
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_a_population_is_worth_what_its_members_are_alone(own):
+    population = jax.tree.map(lambda x: jnp.stack([x, 2 * x, -x]), GENOME)
+    keys = jax.random.split(KEY, 3) if own else KEY
+    score = fitness.combine([total, lucky], [0.5, 2])
+    values, info = score.many(keys, population, 2)
+    want = [score(keys[i] if own else keys, take(population, i))[0] for i in range(3)]
+    np.testing.assert_allclose(values, want, rtol=1e-6)
+    assert info["draws"].shape == (3,)
+
+
+def test_functions_that_know_how_are_asked_for_whole_populations():
+    class Knows:
+        def __call__(self, key, genome):
+            raise AssertionError
+
+        def many(self, keys, population, block_size):
+            return population.policy[:, 0] * block_size, {}
+
+    population = jax.tree.map(lambda x: jnp.stack([x, 2 * x]), GENOME)
+    values, _ = evaluate(fitness.combine([Knows(), total]), KEY, population, 10)
+    np.testing.assert_allclose(values, [10 + 3, 20 + 6])
 
 
 @pytest.mark.parametrize(
