@@ -11,7 +11,6 @@ import dataclasses
 import json
 import time
 from pathlib import Path
-from typing import Literal
 
 import jax
 import numpy as np
@@ -20,9 +19,9 @@ from rich.console import Console
 from rich.table import Table
 
 import neuralmutator as nm
-from neuralmutator.experiment import presets
 from neuralmutator.experiment.config import build_evolution, build_policy
 from neuralmutator.experiment.play import gymnasium_returns
+from neuralmutator.experiment.presets import Name, by_name
 
 # Environment: generations, episodes per evaluation, seeds, and what the original's one champion scores there.
 TASKS = {
@@ -31,13 +30,12 @@ TASKS = {
     "Pendulum-v1": (1000, 10, 5, -215.6),
     "MountainCarContinuous-v0": (100, 10, 5, None),
 }
-PRESETS = {"default": presets.default, "seed": presets.seed}
 
 
 def measure(env: str, preset: str, first_seed: int, episodes: int = 100) -> dict:
     """Evolves all seeds of one task with one preset and plays their champions."""
     generations, evaluations, seeds, original = TASKS[env]
-    config = dataclasses.replace(PRESETS[preset], env=env, generations=generations, episodes=evaluations)
+    config = dataclasses.replace(by_name[preset], env=env, generations=generations, episodes=evaluations)
     evolution, policy = build_evolution(config), build_policy(config)
     champions, populations, seconds = [], [], []
     for seed in range(first_seed, first_seed + seeds):
@@ -60,7 +58,7 @@ def measure(env: str, preset: str, first_seed: int, episodes: int = 100) -> dict
 
 def main(
     envs: tuple[str, ...] = tuple(TASKS),
-    presets: tuple[Literal["default", "seed"], ...] = ("default", "seed"),
+    presets: tuple[Name, ...] = ("default", "seed"),
     first_seed: int = 200,
     output: Path | None = None,
 ) -> None:

@@ -4,7 +4,7 @@ import dataclasses
 import itertools
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
@@ -16,8 +16,6 @@ from neuralmutator.experiment.run_folder import RunFolder, free_folder
 from neuralmutator.experiment.runner import InterruptedRunError
 from neuralmutator.plots.training import training_figure
 
-PRESETS = {"default": presets.default, "seed": presets.seed}
-
 
 @dataclass(frozen=True)
 class Evolve:
@@ -28,8 +26,9 @@ class Evolve:
     """
 
     config: Annotated[Config, tyro.conf.arg(name="")]
-    preset: Literal["default", "seed"] = "default"
-    """Where defaults come from: what was measured to be best, or the original program."""
+    preset: presets.Name = "default"
+    """Where defaults come from: what was measured to be best in classic control, smaller steps for LunarLander and
+    CarRacing, or the original program."""
     output: Path | None = None
     """The run folder; runs/ENV-1, -2 … if not given."""
     resume: bool = False
@@ -48,7 +47,7 @@ def preset(argv: list[str]) -> Evolve:
     """The options of `evolve` as the preset that is named in the arguments has them."""
     named = [b for a, b in itertools.pairwise(argv) if a == "--preset"]
     named += [a.removeprefix("--preset=") for a in argv if a.startswith("--preset=")]
-    config = PRESETS.get(named[-1] if named else "default", presets.default)
+    config = presets.by_name.get(named[-1] if named else "default", presets.default)
     return Evolve(dataclasses.replace(config, env=tyro.MISSING))
 
 

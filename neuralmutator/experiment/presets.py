@@ -1,9 +1,18 @@
 """Configurations worth a name; ``dataclasses.replace(presets.seed, env=…)`` makes them a run."""
 
+from typing import Literal
+
 from neuralmutator.experiment.config import Config, MutatorConfig, SpeciesConfig
 
 default = Config(env="CartPole-v1")
 """What was measured to be best over several seeds and environments."""
+
+gentle = Config(
+    env="CartPole-v1",
+    mutation=MutatorConfig(gauss_scale=0.05),
+    species=SpeciesConfig(sharing="none"),
+)
+"""Smaller steps and no price on crowding: for LunarLander and CarRacing, where a good policy is easily spoilt."""
 
 seed = Config(
     env="CartPole-v1",
@@ -14,3 +23,7 @@ seed = Config(
     species=SpeciesConfig(sharing="fitness"),
 )
 """The original program's algorithm, so that its numbers can be compared."""
+
+Name = Literal["default", "gentle", "seed"]
+
+by_name: dict[str, Config] = {"default": default, "gentle": gentle, "seed": seed}
