@@ -1,4 +1,4 @@
-"""Asks how fast our environments are, whole populations with their policies, beside Gymnasium on one core.
+"""Asks how fast our environments are, whole populations with their policies on all cores, beside Gymnasium on one.
 
 LunarLander: steps of 1,600 landers, 10 for each of 160 genomes, with an MLP of each genome's own, beside Gymnasium's
 environment under random actions. CarRacing: frames of 50 genomes on 3 tracks, each a step of the physics, the picture
@@ -21,10 +21,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from timing import Program, compile_ahead, finish, table
 
 import neuralmutator as nm
 from neuralmutator.evolution import evaluate
+from neuralmutator.experiment.devices import use_all_cores
 
 FLEET = 58_000
 """Steps of LunarLander per second of the original program's 24 workers."""
@@ -98,6 +100,9 @@ def landing(genomes: int, episodes: int, steps: int) -> Program:
     observations, states = jax.jit(each)(jax.random.split(jax.random.key(0), (episodes, genomes)))
     states = states.replace(time=jnp.zeros((episodes, genomes), jnp.int32))
     act = jax.vmap(jax.vmap(policy.apply, (None, 0)), (0, 1), 1)
+    mesh = jax.make_mesh((jax.device_count(),), ("members",), (AxisType.Auto,))
+    observations, states = jax.device_put((observations, states), NamedSharding(mesh, PartitionSpec(None, "members")))
+    population = jax.device_put(first_population(policy, genomes), NamedSharding(mesh, PartitionSpec("members")))
 
     def run(key: jax.Array, population: nm.Genome, observations: jax.Array, states: nm.envs.lunar_lander.EnvState):
         def step(carry: tuple, key: jax.Array) -> tuple[tuple, None]:
@@ -109,13 +114,13 @@ def landing(genomes: int, episodes: int, steps: int) -> Program:
 
         return jax.lax.scan(step, (observations, states), jax.random.split(key, steps))[0][0]
 
-    return compile_ahead(run, jax.random.key(1), first_population(policy, genomes), observations, states)
+    return compile_ahead(run, jax.random.key(1), population, observations, states)
 
 
 def driving(genomes: int, tracks: int, steps: int) -> Program:
     """An evaluation of all drivers, cut short."""
     policy = nm.networks.cnn()
-    fitness = nm.fitness.episodes("CarRacing-v3", policy, episodes=tracks, max_steps=steps)
+    fitness = nm.fitness.sharded(nm.fitness.episodes("CarRacing-v3", policy, episodes=tracks, max_steps=steps))
     population = first_population(policy, genomes)
     return compile_ahead(lambda key, genomes: evaluate(fitness, key, genomes)[0], jax.random.key(1), population)
 
@@ -129,6 +134,7 @@ def rate(program: Program, steps: int) -> float:
 
 def main(options: Options) -> None:
     o = options
+    use_all_cores()
     choices = np.random.default_rng(0).integers(4, size=10**6).tolist()
     cases = {
         "LunarLander-v3": (

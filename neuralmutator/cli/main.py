@@ -14,6 +14,7 @@ from neuralmutator.cli.nca import Nca, nca
 from neuralmutator.cli.plot import Plot, plot
 from neuralmutator.cli.quine import Quine, quine
 from neuralmutator.cli.replay import Replay, replay
+from neuralmutator.experiment.devices import use_all_cores
 from neuralmutator.experiment.run_folder import RunError
 
 COMMANDS: dict[type, Callable[[Any], int]] = {
@@ -40,6 +41,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return COMMANDS[type(options)](options)
     except (ValueError, RunError) as error:
         return _complain(str(error))
+    except KeyboardInterrupt:
+        _complain("stopped")
+        return 130
     except OSError as error:
         return _complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
 
@@ -77,5 +81,6 @@ def _complain(text: str) -> int:
 
 
 def command() -> None:
-    """The console script."""
+    """The console script, which has the process and all its cores to itself."""
+    use_all_cores()
     sys.exit(main())

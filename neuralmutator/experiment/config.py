@@ -148,7 +148,7 @@ def build_mutator(config: Config) -> mutators.Mutator:
 
 
 def build_evolution(config: Config) -> Evolution:
-    """The evolution of a run.
+    """The evolution of a run, evaluated on all devices that there are.
 
     Raises:
         ValueError: naming the field, its value and what is allowed.
@@ -173,7 +173,7 @@ def build_evolution(config: Config) -> Evolution:
     built = evolution(
         policy,
         build_mutator(config),
-        task,
+        fitness.sharded(task),
         population_size=config.population_size,
         elites=config.elites,
         select=selection.tournament(config.tournament),
@@ -190,7 +190,7 @@ def build_evolution(config: Config) -> Evolution:
     if episodes is None:
         episodes = min(20, config.episodes) if _are_images(sizes(config.env)[0]) else 20
     exam = fitness.episodes(config.env, policy, episodes=episodes, max_steps=config.max_steps)
-    return hall_of_fame(built, exam, config.hall)
+    return hall_of_fame(built, fitness.sharded(exam), config.hall)
 
 
 def to_dict(config: Config) -> dict[str, Any]:

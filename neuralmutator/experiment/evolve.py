@@ -120,7 +120,8 @@ def evolve(
             check=check,
         )
         folder.save_champion(state.champion)
-        returns = np.asarray(testing.result()(jax.random.fold_in(jax.random.key(config.seed), FRESH), state.champion))
+        champion = jax.device_get(state.champion)  # a single device plays it
+        returns = np.asarray(testing.result()(jax.random.fold_in(jax.random.key(config.seed), FRESH), champion))
     result = {
         "env": config.env,
         "seed": config.seed,

@@ -1,0 +1,66 @@
+"""A fitness whose population is spread over several devices."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, PartitionSpec
+
+from neuralmutator.evolution import Fitness, evaluate_members
+from neuralmutator.genome import Genome, take
+
+
+@dataclass(frozen=True)
+class Sharded:
+    """Fitness: another one, each device evaluating its share of a population. See `sharded`."""
+
+    fitness: Fitness
+    mesh: Mesh
+
+    def __call__(self, key: jax.Array, genome: Genome) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """Fitness of one genome, on one device."""
+        return self.fitness(key, genome)
+
+    def many(
+        self, keys: jax.Array, population: Genome, block_size: int | None
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """Fitness f32[N] of a population.
+
+        Args:
+            keys: one per member [N], or a single one that all members meet.
+            population: genomes [N].
+            block_size: members that a device evaluates together; None: all of its share.
+        """
+        rows, devices = population.policy.shape[0], self.mesh.size
+        # Dealt like cards, for neighbours are alike (the elites are the first), and some live much longer than others.
+        dealt = np.arange(-(-rows // devices) * devices).reshape(-1, devices).T.ravel()
+        members, place = jnp.asarray(dealt % rows), jnp.asarray(np.argsort(dealt)[:rows])
+        own, share = keys.ndim == 1, PartitionSpec(self.mesh.axis_names)
+        evaluate = jax.shard_map(
+            lambda keys, population: evaluate_members(self.fitness, keys, population, block_size),
+            mesh=self.mesh,
+            in_specs=(share if own else PartitionSpec(), share),
+            out_specs=share,
+            check_vma=False,
+        )
+        return take(evaluate(keys[members] if own else keys, take(population, members)), place)
+
+
+def sharded(fitness: Fitness, devices: Sequence[jax.Device] | None = None) -> Fitness:
+    """Spreads the evaluation of a population over several devices; all else of a generation each of them does itself.
+
+    The cores of a CPU are devices too, if JAX is told so before it is first used: `experiment.devices.use_all_cores`.
+
+    Args:
+        fitness: the fitness function; it sees the same keys and genomes as without.
+        devices: which; all of the default backend if None. On a single one the fitness is given back as it is.
+
+    Raises:
+        ValueError: if there is no device.
+    """
+    devices = jax.devices() if devices is None else list(devices)
+    if not devices:
+        raise ValueError("devices must be at least one, got none")
+    return fitness if len(devices) == 1 else Sharded(fitness, Mesh(np.array(devices), ("members",)))
