@@ -20,4 +20,5 @@ def use_all_cores() -> None:
     """
     if jax.default_backend() == "cpu":
         clear_backends()
-        jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        jax.config.update("jax_num_cpu_devices", cores)
