@@ -92,13 +92,23 @@ def test_help_names_every_option(capsys):
         assert f"--{option}" in printed
 
 
-def test_the_seed_preset_changes_the_defaults(capsys):
+@pytest.mark.parametrize(("name", "change"), [("seed", "0.2"), ("gentle", "0.05")])
+def test_presets_change_the_defaults(name, change, capsys):
     with pytest.raises(SystemExit):
-        main(["evolve", "--preset", "seed", "--help"])
-    seed = capsys.readouterr().out
+        main(["evolve", "--preset", name, "--help"])
+    named = capsys.readouterr().out
     with pytest.raises(SystemExit):
         main(["evolve", "--help"])
-    assert seed != capsys.readouterr().out and "0.2" in seed
+    assert named != capsys.readouterr().out and change in named
+
+
+def test_a_stop_is_one_line(monkeypatch, capsys):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("neuralmutator.cli.evolve.run", stop)
+    assert main(["evolve", "CartPole-v1"]) == 130
+    assert capsys.readouterr().err == "neuralmutator: stopped\n"
 
 
 BAD = {

@@ -1,6 +1,7 @@
 import dataclasses
 import inspect
 import json
+from typing import get_args
 
 import pytest
 
@@ -35,6 +36,13 @@ def test_foreign_data_is_refused(spoil):
 def test_changes_are_named():
     other = dataclasses.replace(presets.default, seed=3, mutation=MutatorConfig(std=0.1))
     assert changes(presets.default, other) == ["seed", "mutation.std"]
+
+
+def test_presets_are_told_by_their_names():
+    assert set(presets.by_name) == set(get_args(presets.Name))
+    assert changes(presets.default, presets.gentle) == ["mutation.gauss_scale", "species.sharing"]
+    for config in presets.by_name.values():
+        assert from_dict(to_dict(config)) == config
 
 
 def test_the_default_preset_is_what_the_library_does_by_default():
