@@ -120,7 +120,7 @@ def landing(genomes: int, episodes: int, steps: int) -> Program:
 def driving(genomes: int, tracks: int, steps: int) -> Program:
     """An evaluation of all drivers, cut short."""
     policy = nm.networks.cnn()
-    fitness = nm.fitness.sharded(nm.fitness.episodes("CarRacing-v3", policy, episodes=tracks, max_steps=steps))
+    fitness = nm.fitness.episodes("CarRacing-v3", policy, episodes=tracks, max_steps=steps)
     population = first_population(policy, genomes)
     return compile_ahead(lambda key, genomes: evaluate(fitness, key, genomes)[0], jax.random.key(1), population)
 
