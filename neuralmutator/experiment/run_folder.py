@@ -115,7 +115,8 @@ class RunFolder:
 
     def save(self, moment: int, state: PyTree) -> None:
         """Writes the state at a moment in the background; atomic: it is there whole or not at all."""
-        self.manager.save(moment, args=ocp.args.StandardSave(_leaves(state)))
+        # From the host's memory, so that a machine with more or fewer devices can go on with it.
+        self.manager.save(moment, args=ocp.args.StandardSave(jax.device_get(_leaves(state))))
 
     def restore(self, state: PyTree) -> tuple[int, PyTree]:
         """The newest checkpoint: its moment and state; moment 0 and None if there is none yet.
