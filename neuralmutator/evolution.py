@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -14,9 +14,28 @@ from neuralmutator.genome import Genome, take
 from neuralmutator.topology import Topology
 
 # A fitness takes a key and one genome; it gives a scalar, higher is better, or (scalar, info) with a dict of scalars
-# that a generation reports as sums over the population. One that knows better than vmap how to evaluate a whole
-# population has a `many(keys, population, block_size)` as well: see `fitness.episodes`.
+# that a generation reports as sums over the population.
 Fitness = Callable[[jax.Array, Genome], Any]
+
+
+@runtime_checkable
+class PopulationFitness(Protocol):
+    """A fitness that knows better than ``vmap`` how to evaluate a whole population; `fitness.episodes`, say."""
+
+    def __call__(self, key: jax.Array, genome: Genome) -> Any:
+        """What any fitness gives: the value f32[] of one genome, and perhaps an info."""
+
+    def many(
+        self, keys: jax.Array, population: Genome, block_size: int | None
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """Fitness f32[N] of every member, and what is reported of each, [N].
+
+        Args:
+            keys: one per member [N], or a single one that all members meet.
+            population: genomes [N].
+            block_size: members evaluated together; None: all.
+        """
+
 
 LIMIT = 5.0  # parameters are clipped to [-LIMIT, LIMIT] (the original program)
 STRUCTURAL_RATE = (0.001, 0.5)  # bounds of the heritable structural rate (the original program)
@@ -108,7 +127,7 @@ def evaluate_members(
             raise ValueError(f"fitness must return a scalar, got an array of shape {jnp.shape(value)}")
         return jnp.asarray(value, jnp.float32), info
 
-    if hasattr(fitness, "many"):
+    if isinstance(fitness, PopulationFitness):
         return fitness.many(keys, population, block_size)
     if keys.ndim == 0:
         return in_blocks(partial(one, keys), block_size, population)

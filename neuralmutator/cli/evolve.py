@@ -27,8 +27,8 @@ class Evolve:
 
     config: Annotated[Config, tyro.conf.arg(name="")]
     preset: presets.Name = "default"
-    """Where defaults come from: what was measured to be best in classic control, smaller steps for LunarLander and
-    CarRacing, or the original program."""
+    """Where defaults come from: what was measured to be best in classic control, smaller mutations (better on
+    LunarLander), or the original program."""
     output: Path | None = None
     """The run folder; runs/ENV-1, -2 … if not given."""
     resume: bool = False

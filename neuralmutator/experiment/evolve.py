@@ -119,8 +119,8 @@ def evolve(
             display=display(config, moment) if display else None,
             check=check,
         )
-        folder.save_champion(state.champion)
-        champion = jax.device_get(state.champion)  # a single device plays it
+        champion = jax.device_get(state.champion)  # one device plays it, whatever number evolved it
+        folder.save_champion(champion)
         returns = np.asarray(testing.result()(jax.random.fold_in(jax.random.key(config.seed), FRESH), champion))
     result = {
         "env": config.env,

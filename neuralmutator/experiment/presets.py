@@ -5,14 +5,14 @@ from typing import Literal
 from neuralmutator.experiment.config import Config, MutatorConfig, SpeciesConfig
 
 default = Config(env="CartPole-v1")
-"""What was measured to be best over several seeds and environments."""
+"""What was measured to be best over several seeds and environments of classic control."""
 
 gentle = Config(
     env="CartPole-v1",
     mutation=MutatorConfig(gauss_scale=0.05),
     species=SpeciesConfig(sharing="none"),
 )
-"""Smaller steps and no price on crowding: for LunarLander and CarRacing, where a good policy is easily spoilt."""
+"""Smaller escapes and no price on crowding: better on LunarLander, where a good policy is easily spoilt."""
 
 seed = Config(
     env="CartPole-v1",

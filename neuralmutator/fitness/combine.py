@@ -32,13 +32,7 @@ class Combined:
     def many(
         self, keys: jax.Array, population: Genome, block_size: int | None
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """Fitness f32[N] of a population, each function in the way that it knows best.
-
-        Args:
-            keys: one per member [N], or a single one that all members meet.
-            population: genomes [N].
-            block_size: members evaluated together; None: all.
-        """
+        """Fitness of a population [N], each function in the way that it knows best; see `PopulationFitness`."""
         total, infos = jnp.zeros(population.policy.shape[0]), dict[str, jax.Array]()
         split = partial(jax.random.split, num=len(self.functions))
         of_each = split(keys) if keys.ndim == 0 else jax.vmap(split, out_axes=1)(keys)

@@ -183,12 +183,9 @@ class Episodes:
     def many(
         self, keys: jax.Array, population: Genome, block_size: int | None
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """Fitness f32[N] of a population; members whose episodes have ended make room in the blocks for others.
+        """Fitness of a population [N]; see `PopulationFitness`.
 
-        Args:
-            keys: one per member [N], or a single one: all then meet the same episodes, which are made only once.
-            population: genomes [N].
-            block_size: members that live side by side; None: all.
+        Members whose episodes have ended make room in the blocks for others; episodes that all meet are made only once.
         """
         rows = population.policy.shape[0]
         size = -(-rows // -(-rows // (block_size or rows)))  # blocks of one size

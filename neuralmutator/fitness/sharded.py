@@ -20,19 +20,13 @@ class Sharded:
     mesh: Mesh
 
     def __call__(self, key: jax.Array, genome: Genome) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """Fitness of one genome, on one device."""
+        """Fitness f32[] of one genome, on one device."""
         return self.fitness(key, genome)
 
     def many(
         self, keys: jax.Array, population: Genome, block_size: int | None
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """Fitness f32[N] of a population.
-
-        Args:
-            keys: one per member [N], or a single one that all members meet.
-            population: genomes [N].
-            block_size: members that a device evaluates together; None: all of its share.
-        """
+        """Fitness of a population [N], at most `block_size` members on each device; see `PopulationFitness`."""
         rows, devices = population.policy.shape[0], self.mesh.size
         # Dealt like cards, for neighbours are alike (the elites are the first), and some live much longer than others.
         dealt = np.arange(-(-rows // devices) * devices).reshape(-1, devices).T.ravel()
@@ -51,7 +45,8 @@ class Sharded:
 def sharded(fitness: Fitness, devices: Sequence[jax.Device] | None = None) -> Fitness:
     """Spreads the evaluation of a population over several devices; all else of a generation each of them does itself.
 
-    The cores of a CPU are devices too, if JAX is told so before it is first used: `experiment.devices.use_all_cores`.
+    The cores of a CPU are devices after `experiment.devices.use_all_cores`; XLA ends a process in which they wait more
+    than 40 seconds for one another, unless what they run is compiled with `experiment.devices.PATIENT`.
 
     Args:
         fitness: the fitness function; it sees the same keys and genomes as without.
