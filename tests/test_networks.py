@@ -29,9 +29,9 @@ def dense_layers(params, sizes):
     return layers
 
 
-def assert_uniform(values, fan_in):
-    """Are these numbers U(-1/sqrt(fan_in), +1/sqrt(fan_in))?"""
-    unit = np.asarray(values).ravel() * fan_in**0.5
+def assert_uniform(values, fan_in, variance=1 / 3):
+    """Are these numbers uniform around 0, of variance `variance` / fan_in? U(-1, 1) / sqrt(fan_in) by default."""
+    unit = np.asarray(values).ravel() * (fan_in / variance / 3) ** 0.5
     n = unit.size
     assert np.abs(unit).max() <= 1 + 1e-6
     assert np.abs(unit).max() > 1 - 12 / n
@@ -88,13 +88,23 @@ def test_cnn_equals_numpy():
     np.testing.assert_allclose(jax.jit(network.apply)(params, jnp.asarray(image)), x, atol=1e-5)
 
 
-def test_cnn_starts_uniformly_by_fan_in():
+def test_cnn_starts_with_the_variances_of_he():
     flat = jax.jit(networks.cnn().init)(KEY)
-    sizes = [(8, 48), (16, 128), (16, 256), (8, 256), (32, 288), (3, 32)]  # outputs, fan_in
-    for outputs, fan_in in sizes:
+    # outputs, fan_in, variance times fan_in
+    sizes = [(8, 48, 2), (16, 128, 2), (16, 256, 2), (8, 256, 2), (32, 288, 1), (3, 32, 1)]
+    for outputs, fan_in, variance in sizes:
         layer, flat = np.split(flat, [outputs * (fan_in + 1)])
-        assert_uniform(layer, fan_in)
+        assert_uniform(layer, fan_in, variance)
     assert flat.size == 0
+
+
+def test_a_fresh_cnn_sees():
+    """Two pictures move the first outputs a hundred times less where four layers of ReLU are started too small."""
+    network = networks.cnn()
+    images = jnp.zeros((2, 96, 96, 3), jnp.uint8).at[1, :, :48].set(200)
+    params = jax.vmap(network.init)(jax.random.split(KEY, 20))
+    outputs = jax.jit(jax.vmap(jax.vmap(network.apply, (None, 0)), (0, None)))(params, images)
+    assert np.abs(outputs[:, 1] - outputs[:, 0]).mean() > 0.05
 
 
 def test_recurrent_carries_its_state():
