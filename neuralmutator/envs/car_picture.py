@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.custom_batching import sequential_vmap
 
 from neuralmutator.envs.car_physics import DT, FPS, HULL, WHEEL_PLACES, WHEEL_RADIUS, WHEEL_WIDTH, Car, origin
 from neuralmutator.envs.car_track import BORDER, MAX_TILES, PLAYFIELD, SCALE, TRACK_WIDTH, Track
@@ -91,6 +92,8 @@ with np.load(Path(__file__).parent / "assets" / "car_scores.npz") as _file:
     _SCORES, _LOWEST = _file["table"], int(_file["lowest"])
 
 
+# One track after the other is painted in place; of a batch, XLA would scatter every single cell: 60 times slower.
+@sequential_vmap
 def paint(track: Track) -> jax.Array:
     """A track as a raster u32[SIDE, SIDE], whose first cell is its lower left corner.
 
