@@ -35,6 +35,8 @@ class MutatorConfig:
 
     positive: bool = True
     """dual mutators: keep strategy scales positive (log space)."""
+    scale: float = 1.0
+    """dual mutators: factor on the correction and exploration scales of a fresh genome."""
     scale_rate: float = 0.1
     """dual mutators: log-normal mutation of the strategy genes, needs `positive`."""
     p_gauss: float = 0.5
@@ -141,9 +143,11 @@ def build_mutator(config: Config) -> mutators.Mutator:
     if config.mutator == "self-adaptive":
         return mutators.self_adaptive(m.std, m.learning_rate)
     if config.mutator == "dual-corrector":
-        return mutators.dual_corrector(m.chunk_size, m.meta_rate, m.positive, m.scale_rate)
+        return mutators.dual_corrector(m.chunk_size, m.meta_rate, m.positive, m.scale_rate, m.scale)
     if config.mutator == "dual-mixture":
-        return mutators.dual_mixture(m.chunk_size, m.meta_rate, m.positive, m.scale_rate, m.p_gauss, m.gauss_scale)
+        return mutators.dual_mixture(
+            m.chunk_size, m.meta_rate, m.positive, m.scale_rate, m.p_gauss, m.gauss_scale, m.scale
+        )
     known = "dual-mixture, dual-corrector, gaussian, self-adaptive"
     raise ValueError(f"mutator must be one of {known}, got {config.mutator!r}")
 

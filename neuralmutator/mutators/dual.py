@@ -54,13 +54,13 @@ def _organs(params: jax.Array, chunk_size: int) -> Organs:
 
 
 def dual_corrector(
-    chunk_size: int = 64, meta_rate: float = 0.1, positive: bool = True, scale_rate: float = 0.1
+    chunk_size: int = 64, meta_rate: float = 0.1, positive: bool = True, scale_rate: float = 0.1, scale: float = 1.0
 ) -> Mutator:
     """The corrector and its exploration noise, without the Gaussian escape; 8,372 parameters.
 
     Arguments and errors: see `dual_mixture`.
     """
-    return _dual(SCALES, chunk_size, meta_rate, positive, scale_rate)
+    return _dual({}, chunk_size, meta_rate, positive, scale_rate, scale)
 
 
 def dual_mixture(
@@ -70,6 +70,7 @@ def dual_mixture(
     scale_rate: float = 0.1,
     p_gauss: float = 0.5,
     gauss_scale: float = 0.3,
+    scale: float = 1.0,
 ) -> Mutator:
     """The Neural Mutator's own mutator: corrector, exploration noise and Gaussian escape; 8,374 parameters.
 
@@ -83,6 +84,7 @@ def dual_mixture(
             them. The original's genes move by about 1e-3 a generation, which is too slow to adapt.
         p_gauss: probability of the Gaussian escape in a fresh genome (the original: 0.2).
         gauss_scale: std of the Gaussian escape in a fresh genome (the original: 0.03).
+        scale: factor on the correction and exploration scales of a fresh genome, `SCALES`.
 
     Raises:
         ValueError: if `chunk_size` is not a whole number of at least 1, `p_gauss` does not lie between 0 and 1 (both
@@ -92,13 +94,16 @@ def dual_mixture(
     if not (0 < p_gauss < 1 if positive else 0 <= p_gauss <= 1):
         raise ValueError(f"p_gauss must lie between 0 and 1, got {p_gauss!r}")
     mixture = {"p_gauss": p_gauss, "gauss_scale": gauss_scale}
-    return _dual(SCALES | mixture, chunk_size, meta_rate, positive, scale_rate)
+    return _dual(mixture, chunk_size, meta_rate, positive, scale_rate, scale)
 
 
-def _dual(starts: dict[str, float], chunk_size: int, meta_rate: float, positive: bool, scale_rate: float) -> Mutator:
+def _dual(
+    mixture: dict[str, float], chunk_size: int, meta_rate: float, positive: bool, scale_rate: float, scale: float
+) -> Mutator:
     if not isinstance(chunk_size, int) or chunk_size < 1:
         raise ValueError(f"chunk_size must be a whole number of at least 1, got {chunk_size!r}")
-    check_rates(meta_rate=meta_rate, scale_rate=scale_rate)
+    check_rates(meta_rate=meta_rate, scale_rate=scale_rate, scale=scale)
+    starts = {name: scale * value for name, value in SCALES.items()} | mixture
     names, values = tuple(starts), tuple(starts.values())
     k, c, h = chunk_size, CODE, HIDDEN
     num_params = 2 * c + (k + 1) * c + (3 * c + 1) * h + (h + 1) * k + len(starts)

@@ -179,10 +179,25 @@ def test_positive_genes_drift_by_the_scale_rate(genome):
     assert np.abs(np.corrcoef(drift.T) - np.eye(6)).max() < 0.12
 
 
+@pytest.mark.parametrize("positive", [True, False])
+def test_scale_makes_the_first_corrections_and_explorations_smaller(positive):
+    (plain, small) = (mutators.dual_mixture(positive=positive, **kwargs) for kwargs in ({}, {"scale": 0.4}))
+    before, after = (m.genes(m.init(jax.random.key(0))) for m in (plain, small))
+    factors = {name: float(after[name] / before[name]) for name in before}
+    assert factors == pytest.approx(dict.fromkeys(factors, 0.4) | {"p_gauss": 1.0, "gauss_scale": 1.0})
+
+
 @pytest.mark.parametrize("factory", [mutators.dual_mixture, mutators.dual_corrector])
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("chunk_size", 0), ("chunk_size", 2.5), ("meta_rate", -0.1), ("meta_rate", np.nan), ("scale_rate", np.inf)],
+    [
+        ("chunk_size", 0),
+        ("chunk_size", 2.5),
+        ("meta_rate", -0.1),
+        ("meta_rate", np.nan),
+        ("scale_rate", np.inf),
+        ("scale", -1.0),
+    ],
 )
 def test_errors_name_the_field_and_the_value(factory, field, value):
     with pytest.raises(ValueError, match=f"(?s){field}.*{value}"):
