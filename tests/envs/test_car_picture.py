@@ -45,6 +45,14 @@ def test_the_raster_knows_its_tiles(track, raster):
     assert green.min() == picture.GRASS and green.max() == picture.LIGHT
 
 
+def test_a_batch_of_tracks_is_painted_as_each_alone(track, raster):
+    other = jax.jit(car_track.draw)(jax.random.key(8))
+    both = jax.tree.map(lambda a, b: jnp.stack([a, b]), other, track)
+    painted = jax.jit(jax.vmap(picture.paint))(both)
+    np.testing.assert_array_equal(painted[1], raster)
+    assert jnp.any(painted[0] != raster)
+
+
 def test_what_is_seen_far_out(track, raster):
     """Beyond the raster there is grass, and black beyond the world: against the formula of Gymnasium's patches."""
     car, visited = jax.jit(car_physics.place)(track)
