@@ -84,7 +84,9 @@ def torch_driver() -> Callable[[np.ndarray], np.ndarray]:
 
     def act(image: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
-            x = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
+            x = torch.from_numpy(image).permute(2, 0, 1)[None].float()
+            std, mean = torch.std_mean(x, dim=(2, 3), keepdim=True, correction=0)
+            x = (x - mean) / (std + 1)
             return np.clip(network(x)[0].numpy(), (-1, 0, 0), 1)
 
     act(np.zeros((96, 96, 3), np.uint8))

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from neuralmutator import Genome, networks
+from neuralmutator import Genome, envs, networks
 
 KEY = jax.random.key(0)
 
@@ -71,7 +71,7 @@ def test_cnn_equals_numpy():
     network = networks.cnn(act=2, image=(19, 17, 3))
     image = np.random.default_rng(0).integers(0, 256, (19, 17, 3), np.uint8)
     flat = params = np.random.default_rng(1).uniform(-0.3, 0.3, network.num_params).astype(np.float32)
-    x = image / 255
+    x = (image - image.mean((0, 1))) / (image.std((0, 1)) + 1)
     for channels, features in ((3, 8), (8, 16), (16, 16), (16, 8)):
         bias, kernel, flat = np.split(flat, [features, features * (16 * channels + 1)])
         kernel = kernel.reshape(4, 4, channels, features)
@@ -93,18 +93,35 @@ def test_cnn_starts_with_the_variances_of_he():
     # outputs, fan_in, variance times fan_in
     sizes = [(8, 48, 2), (16, 128, 2), (16, 256, 2), (8, 256, 2), (32, 288, 1), (3, 32, 1)]
     for outputs, fan_in, variance in sizes:
-        layer, flat = np.split(flat, [outputs * (fan_in + 1)])
-        assert_uniform(layer, fan_in, variance)
+        bias, weights, flat = np.split(flat, [outputs, outputs * (fan_in + 1)])
+        assert_uniform(weights, fan_in, variance)
+        np.testing.assert_array_equal(bias, 0)
     assert flat.size == 0
 
 
-def test_a_fresh_cnn_sees():
-    """Two pictures move the first outputs a hundred times less where four layers of ReLU are started too small."""
+def test_a_fresh_cnn_sees_where_it_drives():
+    """Its actions follow the pictures; a driver whose first weights are too small acts by its biases alone."""
+    env, params = envs.make("CarRacing-v3")
+
+    def drive(key):
+        _, start = env.reset_env(key, params)
+
+        def step(state, time):
+            observation, state, *_ = env.step_env(key, state, jnp.array([0.3 * jnp.sin(time / 9), 0.3, 0]), params)
+            return state, observation
+
+        return jax.lax.scan(step, start, jnp.arange(200.0))[1][60::10]
+
+    network, pictures = networks.cnn(), jax.jit(drive)(KEY)
+    genomes = jax.vmap(network.init)(jax.random.split(KEY, 30))
+    actions = jax.jit(jax.vmap(jax.vmap(network.apply, (None, 0)), (0, None)))(genomes, pictures)
+    assert actions.std(axis=1).mean() > 0.1
+
+
+def test_cnn_stands_an_image_of_one_colour():
     network = networks.cnn()
-    images = jnp.zeros((2, 96, 96, 3), jnp.uint8).at[1, :, :48].set(200)
-    params = jax.vmap(network.init)(jax.random.split(KEY, 20))
-    outputs = jax.jit(jax.vmap(jax.vmap(network.apply, (None, 0)), (0, None)))(params, images)
-    assert np.abs(outputs[:, 1] - outputs[:, 0]).mean() > 0.05
+    action = network.apply(network.init(KEY), jnp.full((96, 96, 3), 255, jnp.uint8))
+    np.testing.assert_array_equal(action, 0)  # nothing to see: biases are 0
 
 
 def test_recurrent_carries_its_state():
