@@ -22,7 +22,7 @@ seed = Config(
     mutation=MutatorConfig(positive=False, p_gauss=0.2, gauss_scale=0.03),
     species=SpeciesConfig(sharing="fitness"),
 )
-"""The original program's algorithm, so that its numbers can be compared; only its driver sees better, see `networks.cnn`."""
+"""The original program's algorithm, so that its numbers can be compared; its driver sees better, see `networks.cnn`."""
 
 Name = Literal["default", "gentle", "seed"]
 
