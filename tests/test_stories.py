@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from neuralmutator.experiment.evolve import fresh_returns
+from neuralmutator.experiment.run_folder import RunFolder
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -26,6 +29,12 @@ def test_notebooks_run(path, capsys):
         if cell["cell_type"] == "code":
             exec("".join(cell["source"]), namespace)
     assert capsys.readouterr().out.strip()
+
+
+def test_the_recorded_driver_drives():
+    """One that turns in a circle without looking gets 250 at most; so much is the first bend of every track."""
+    folder = RunFolder(ROOT / "examples" / "records" / "CarRacing-v3")
+    assert fresh_returns(folder.config, folder.load_champion(), episodes=4, seed=1).mean() > 500
 
 
 def snippet_of(section):
