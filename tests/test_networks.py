@@ -100,7 +100,7 @@ def test_cnn_starts_with_the_variances_of_he():
 
 
 def test_a_fresh_cnn_sees_where_it_drives():
-    """Its actions follow the pictures; a driver whose first weights are too small acts by its biases alone."""
+    """Its actions follow the pictures, as they do not where the first weights are small beside the biases."""
     env, params = envs.make("CarRacing-v3")
 
     def drive(key):

@@ -32,7 +32,7 @@ def test_notebooks_run(path, capsys):
 
 
 def test_the_recorded_driver_drives():
-    """One that turns in a circle without looking gets 250 at most; so much is the first bend of every track."""
+    """Those that turned in a circle without looking, around the first bend, got some 200 in the mean."""
     folder = RunFolder(ROOT / "examples" / "records" / "CarRacing-v3")
     assert fresh_returns(folder.config, folder.load_champion(), episodes=4, seed=1).mean() > 500
 

@@ -133,7 +133,7 @@ def _dual(
         key: jax.Array, genome: Genome, partner: Genome | None = None, crossing: jax.Array | bool = True
     ) -> Genome:
         organs = _organs(genome.mutator, k)
-        scale = express(organs.genes)
+        scales = express(organs.genes)
         base = flatten(base_of(genome, partner, crossing))
         pieces = chunks(base, k)
         policy_size = genome.policy.size
@@ -150,15 +150,15 @@ def _dual(
         # [e, ref, e - ref] W_1 = e (W_e + W_d) + ref (W_r - W_d), and the second term takes just two values.
         offset = organs.references @ (w_reference - w_difference) + b1
         hidden = jnp.tanh(code @ (w_code + w_difference) + jnp.where(of_policy, offset[0], offset[1]))
-        strength = jnp.where(of_policy, scale["correction_scale_policy"], scale["correction_scale_meta"])
+        strength = jnp.where(of_policy, scales["correction_scale_policy"], scales["correction_scale_meta"])
         correction = jnp.clip(strength * jnp.tanh(hidden @ w2 + b2), -MAX_CORRECTION, MAX_CORRECTION)
 
-        explore = jnp.where(of_policy, scale["explore_scale_policy"], scale["explore_scale_meta"])
+        explore = jnp.where(of_policy, scales["explore_scale_policy"], scales["explore_scale_meta"])
         spread = jnp.broadcast_to(explore, pieces.shape).reshape(-1)[: base.size]
         if "p_gauss" in starts:
             # Exploration and escape are two independent Gaussians: one draw with the summed variance is the same.
-            escapes = jax.scipy.stats.norm.cdf(escape_draw[0]) < scale["p_gauss"]
-            escape = jnp.where(escapes, scale["gauss_scale"], 0.0)
+            escapes = jax.scipy.stats.norm.cdf(escape_draw[0]) < scales["p_gauss"]
+            escape = jnp.where(escapes, scales["gauss_scale"], 0.0)
             in_policy = jnp.arange(base.size) < policy_size
             spread = jnp.sqrt(spread**2 + jnp.where(in_policy, escape, 0.0) ** 2)
         rate = jnp.where(jnp.arange(base.size) < policy_size, 1.0, meta_rate)

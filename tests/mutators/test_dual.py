@@ -181,7 +181,7 @@ def test_positive_genes_drift_by_the_scale_rate(genome):
 
 @pytest.mark.parametrize("positive", [True, False])
 def test_scale_makes_the_first_corrections_and_explorations_smaller(positive):
-    (plain, small) = (mutators.dual_mixture(positive=positive, **kwargs) for kwargs in ({}, {"scale": 0.4}))
+    plain, small = (mutators.dual_mixture(positive=positive, **kwargs) for kwargs in ({}, {"scale": 0.4}))
     before, after = (m.genes(m.init(jax.random.key(0))) for m in (plain, small))
     factors = {name: float(after[name] / before[name]) for name in before}
     assert factors == pytest.approx(dict.fromkeys(factors, 0.4) | {"p_gauss": 1.0, "gauss_scale": 1.0})
