@@ -1,6 +1,6 @@
 """``neuralmutator evaluate RUN``: plays a champion again."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import tyro
@@ -24,6 +24,8 @@ class Evaluate:
     episodes: int = 100
     seed: int = 10_000
     """Seed of the first episode."""
+    max_steps: int | None = None
+    """Another time limit than that of the run; the environment's own stays in force."""
 
 
 def evaluate(options: Evaluate) -> int:
@@ -32,6 +34,8 @@ def evaluate(options: Evaluate) -> int:
         raise ValueError(f"episodes must be at least 1, got {options.episodes}")
     folder = RunFolder(options.run)
     config, champion = folder.config, folder.load_champion()
+    if options.max_steps is not None:
+        config = replace(config, max_steps=options.max_steps)
     if options.gymnasium:
         policy = build_policy(config)
         returns = gymnasium_returns(

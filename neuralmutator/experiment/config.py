@@ -89,6 +89,8 @@ class Config:
     """Best members that go on unchanged."""
     tournament: int = 3
     """Members that compete to become a parent."""
+    truncation: float | None = None
+    """Instead of tournaments: share of the population, the best, that parents are drawn from, each as often."""
     structural_rate: float = 0.05
     """First probability of a structural mutation; heritable."""
     final_decay: float = 0.03
@@ -177,6 +179,8 @@ def build_evolution(config: Config) -> Evolution:
         "fitness": speciation.share_fitness,
         "none": speciation.no_sharing,
     }
+    truncation = config.truncation
+    select = selection.tournament(config.tournament) if truncation is None else selection.truncation(truncation)
     s = config.species
     if s.sharing not in sharing:
         raise ValueError(f"species.sharing must be one of {', '.join(sharing)}, got {s.sharing!r}")
@@ -187,7 +191,7 @@ def build_evolution(config: Config) -> Evolution:
         task(config.episodes),
         population_size=config.population_size,
         elites=config.elites,
-        select=selection.tournament(config.tournament),
+        select=select,
         crossover_rate=config.crossover_rate,
         species=learned if config.speciation else speciation.none(),
         complexity_cost=config.complexity_cost,

@@ -70,6 +70,12 @@ def test_evaluate_plays_the_champion_in_both_worlds(run, capsys):
         assert "4 episodes" in printed and "95 % interval" in printed and "min" in printed
 
 
+@pytest.mark.parametrize("world", [[], ["--gymnasium"]])
+def test_evaluate_with_another_time_limit(run, world, capsys):
+    assert main(["evaluate", str(run), "--episodes", "4", "--max-steps", "3", *world]) == 0
+    assert "mean 3.00 ± 0.00" in capsys.readouterr().out
+
+
 def test_plot_of_one_run_and_of_several(run, tmp_path, capsys):
     for runs in ([run], [run, run]):
         picture = tmp_path / f"{len(runs)}.png"
@@ -93,7 +99,7 @@ def test_help_names_every_option(capsys):
         assert f"--{option}" in printed
 
 
-@pytest.mark.parametrize("name", ["seed", "gentle"])
+@pytest.mark.parametrize("name", ["seed", "strict"])
 def test_presets_change_the_defaults(name, capsys):
     shown = []
     for arguments in (["--preset", name], [f"--preset={name}"], []):
@@ -144,6 +150,7 @@ BAD = {
     "negative meta rate": (["evolve", "CartPole-v1", "--mutation.meta-rate", -1], "meta_rate"),
     "empty chunks": (["evolve", "CartPole-v1", "--mutation.chunk-size", 0], "chunk_size"),
     "empty tournament": (["evolve", "CartPole-v1", "--tournament", 0], "tournament size"),
+    "nobody a parent": (["evolve", "CartPole-v1", "--truncation", 0], "truncation share"),
     "threshold of zero": (["evolve", "CartPole-v1", "--species.threshold", 0], "threshold"),
     "no species wanted": (["evolve", "CartPole-v1", "--species.target", 0], "target_species"),
     "decay above one": (["evolve", "CartPole-v1", "--final-decay", 2], "final_decay"),

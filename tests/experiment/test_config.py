@@ -3,6 +3,9 @@ import inspect
 import json
 from typing import get_args
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import neuralmutator as nm
@@ -12,6 +15,7 @@ from neuralmutator.experiment.config import (
     MutatorConfig,
     PolicyConfig,
     SpeciesConfig,
+    build_evolution,
     build_mutator,
     build_policy,
     changes,
@@ -40,7 +44,7 @@ def test_changes_are_named():
 
 def test_presets_are_told_by_their_names():
     assert set(presets.by_name) == set(get_args(presets.Name))
-    assert changes(presets.default, presets.gentle) == ["mutation.gauss_scale", "species.sharing"]
+    assert "truncation" in changes(presets.default, presets.strict)
     for config in presets.by_name.values():
         assert from_dict(to_dict(config)) == config
 
@@ -91,3 +95,14 @@ def test_policies_are_chosen_by_what_is_observed(env, params):
 )
 def test_mutators_by_name(name, params):
     assert build_mutator(Config(env="CartPole-v1", mutator=name)).num_params == params
+
+
+@pytest.mark.parametrize("truncation", [None, 0.1])
+def test_parents_are_chosen_as_configured(truncation):
+    """Of 20 members the best 2 with a truncation to a tenth, more with tournaments."""
+    config = Config(env="CartPole-v1", population_size=20, elites=0, hall=0, truncation=truncation)
+    evolution = build_evolution(dataclasses.replace(config, species=SpeciesConfig(sharing="none")))
+    key = jax.random.key(0)
+    _, generation = jax.jit(evolution.tell)(key, jax.jit(evolution.init)(key), jnp.arange(20.0))
+    chosen = set(np.unique(generation.parents).tolist())
+    assert chosen == {18, 19} if truncation else len(chosen) > 2
