@@ -12,12 +12,17 @@ strict = Config(
     truncation=0.1,
     elites=1,
     crossover_rate=0.5,
-    final_decay=0.05,
+    final_decay=0.1,
+    common_random_numbers=False,
     mutation=MutatorConfig(scale=0.1, p_gauss=0.95, gauss_scale=0.1),
     species=SpeciesConfig(sharing="none"),
 )
-"""Only the best tenth reproduces, nearly every child differs, half of them are means of two parents, nothing else is
-kept: for tasks as noisy as LunarLander, where an elite is only lucky and a sharp summit is soon lost."""
+"""Only the best tenth reproduces, half of the children are means of two parents, nearly all differ, one elite is kept.
+
+For tasks as noisy as LunarLander. Each member plays episodes of its own: with common ones all parents of a generation are
+chosen for the same luck, and a population whose fitness is nearly alike drifts after it; with its own, luck averages out
+among the parents.
+"""
 
 seed = Config(
     env="CartPole-v1",
