@@ -19,9 +19,9 @@ strict = Config(
 )
 """Only the best tenth reproduces, half of the children are means of two parents, nearly all differ, one elite is kept.
 
-For tasks as noisy as LunarLander. Each member plays episodes of its own: with common ones all parents of a generation are
-chosen for the same luck, and a population whose fitness is nearly alike drifts after it; with its own, luck averages out
-among the parents.
+For tasks as noisy as LunarLander. Each member plays episodes of its own: with common ones all parents of a generation
+are chosen for the same luck, and a population whose fitness is nearly alike drifts after it; with its own, luck
+averages out among the parents.
 """
 
 seed = Config(
