@@ -139,7 +139,7 @@ def evolve(
 def _rows(metrics: dict[str, jax.Array], start: int, seconds: float) -> list[dict[str, Any]]:
     """Stacked metrics ``[chunk]`` as one dict per generation, with the chunk's rates.
 
-    Numbers are the shortest that stand for the same f32: 0.007, not 0.006999999750405550.
+    Numbers are the shortest that stand for the same f32: 0.007, not 0.00699999975040555.
     """
     columns = {name: np.asarray(values) for name, values in metrics.items()}
     count = len(next(iter(columns.values())))
