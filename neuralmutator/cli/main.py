@@ -16,6 +16,7 @@ from neuralmutator.cli.quine import Quine, quine
 from neuralmutator.cli.replay import Replay, replay
 from neuralmutator.experiment.devices import use_all_cores
 from neuralmutator.experiment.run_folder import RunError
+from neuralmutator.experiment.runner import InterruptedRunError
 
 COMMANDS: dict[type, Callable[[Any], int]] = {
     Evolve: evolve,
@@ -41,6 +42,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return COMMANDS[type(options)](options)
     except (ValueError, RunError) as error:
         return _complain(str(error))
+    except InterruptedRunError as stop:
+        print(f"Stopped after {stop.moment} of {stop.length}; the same with --resume --output {stop.path} goes on.")
+        return 130
     except KeyboardInterrupt:
         _complain("stopped")
         return 130

@@ -8,11 +8,11 @@ import numpy as np
 import tyro
 
 from neuralmutator import nca as automata
+from neuralmutator.cli.options import RunOptions
 from neuralmutator.experiment import nca as runs
 from neuralmutator.experiment.nca import BUNDLED, FilmConfig, NcaConfig
 from neuralmutator.experiment.page import write_page
-from neuralmutator.experiment.run_folder import RunFolder, free_folder
-from neuralmutator.experiment.runner import InterruptedRunError
+from neuralmutator.experiment.run_folder import RunFolder
 from neuralmutator.plots.nca import film_frames, film_strip, loss_figure, pool_sheet
 from neuralmutator.plots.video import check_video, write_video
 
@@ -20,8 +20,8 @@ STRIP = (0, 8, 16, 24, 32, 40, 48, 64, 80, 96, 128, 200, 300, 400, 600, 800)
 """Updates that the film strip of a run shows."""
 
 
-@dataclass(frozen=True)
-class Train:
+@dataclass(frozen=True, kw_only=True)
+class Train(RunOptions):
     """Train an automaton to grow an image from one cell; leaves a run folder.
 
     The folder holds the configuration, metrics (JSON lines), a checkpoint, the parameters, the loss curve, a film strip
@@ -29,14 +29,8 @@ class Train:
     """
 
     config: Annotated[NcaConfig, tyro.conf.arg(name="")]
-    output: Path | None = None
-    """The run folder; runs/nca-REGIME-1, -2 … if not given."""
-    resume: bool = False
-    """Go on with the run in --output, from its newest checkpoint."""
     save_every: float = 60.0
-    """Seconds between two checkpoints."""
-    quiet: bool = False
-    """No progress display."""
+    """Seconds between two checkpoints; the pool of the article's size takes 340 MB."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +83,7 @@ class Nca:
 
 
 def nca(options: Nca) -> int:
-    """Runs the command; exit status 0, or 130 when it was interrupted and saved."""
+    """Runs the command; exit status 0."""
     if isinstance(options.command, Film):
         return _film(options.command)
     if isinstance(options.command, Page):
@@ -100,17 +94,10 @@ def nca(options: Nca) -> int:
 
 
 def _train(options: Train) -> int:
-    if options.resume and options.output is None:
-        raise ValueError("--resume needs --output, the folder of the run to go on with")
-    config = options.config
-    output = options.output or free_folder(f"nca-{config.regime}")
-    try:
-        result = runs.train(
-            config, output, resume=options.resume, show=not options.quiet, save_every=options.save_every
-        )
-    except InterruptedRunError as stop:
-        print(f"Stopped after {stop.moment} steps; the same command with --resume --output {output} goes on.")
-        return 130
+    output = options.folder(f"nca-{options.config.regime}")
+    result = runs.train(
+        options.config, output, resume=options.resume, show=not options.quiet, save_every=options.save_every
+    )
     pictures(output)
     print(
         f"{output}: {result['steps']} training steps in {result['seconds']:.0f} s, {result['num_params']:,} parameters"

@@ -1,48 +1,39 @@
 """``neuralmutator quine train`` and ``neuralmutator quine auxiliary``."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import tyro
 
+from neuralmutator.cli.options import RunOptions
 from neuralmutator.experiment import quine as runs
 from neuralmutator.experiment.paper import compare
 from neuralmutator.experiment.quine import AuxiliaryConfig, QuineConfig
-from neuralmutator.experiment.run_folder import RunFolder, free_folder
-from neuralmutator.experiment.runner import InterruptedRunError
+from neuralmutator.experiment.run_folder import RunFolder
 from neuralmutator.plots.quine import training_figure, weights_figure
 
 
-@dataclass(frozen=True)
-class Train:
+@dataclass(frozen=True, kw_only=True)
+class Train(RunOptions):
     """Train a network to output its own weights; leaves a run folder.
 
-    The folder holds the configuration, metrics (JSON lines), the weights with what the network says of them, a result,
-    and two figures.
+    The folder holds the configuration, metrics (JSON lines), a checkpoint, the weights with what the network says of
+    them, a result, and two figures. Ctrl-C saves; --resume goes on, bit for bit.
     """
 
     config: Annotated[QuineConfig, tyro.conf.arg(name="")]
-    output: Path | None = None
-    """The run folder; runs/quine-METHOD-1, -2 … if not given."""
     paper: bool = False
     """Instead run the whole comparison of the paper: three figures, and a table of its numbers beside ours."""
     seeds: int = 3
     """With --paper: networks per method."""
-    quiet: bool = False
-    """No progress display."""
 
 
-@dataclass(frozen=True)
-class Auxiliary:
+@dataclass(frozen=True, kw_only=True)
+class Auxiliary(RunOptions):
     """Train a network that classifies images and outputs its own weights; leaves a run folder."""
 
     config: Annotated[AuxiliaryConfig, tyro.conf.arg(name="")]
-    output: Path | None = None
-    """The run folder; runs/auxiliary-1, -2 … if not given."""
-    quiet: bool = False
-    """No progress display."""
 
 
 @dataclass(frozen=True)
@@ -57,20 +48,16 @@ class Quine:
 
 
 def quine(options: Quine) -> int:
-    """Runs the command; exit status 0, or 130 when it was interrupted and saved."""
-    try:
-        if isinstance(options.command, Auxiliary):
-            return _auxiliary(options.command)
-        return _paper(options.command) if options.command.paper else _train(options.command)
-    except InterruptedRunError as stop:
-        print(f"Stopped after {stop.moment} epochs; metrics, weights and result of these are in the run folder.")
-        return 130
+    """Runs the command; exit status 0."""
+    if isinstance(options.command, Auxiliary):
+        return _auxiliary(options.command)
+    return _paper(options.command) if options.command.paper else _train(options.command)
 
 
 def _train(options: Train) -> int:
     config = options.config
-    output = options.output or free_folder(f"quine-{config.method}")
-    result = runs.train(config, output, show=not options.quiet)
+    output = options.folder(f"quine-{config.method}")
+    result = runs.train(config, output, resume=options.resume, show=not options.quiet, save_every=options.save_every)
     folder = RunFolder(output)
     unit = "regeneration" if config.method in ("regeneration", "homeostatic") else "epoch"
     training_figure({config.method: folder.metrics()}, f"Quine, {config.method}", unit).savefig(output / "training.png")
@@ -95,19 +82,21 @@ def _train(options: Train) -> int:
 def _paper(options: Train) -> int:
     if options.seeds < 1:
         raise ValueError(f"seeds must be at least 1, got {options.seeds}")
-    if options.config != QuineConfig(seed=options.config.seed):
+    if options.resume or options.config != QuineConfig(seed=options.config.seed):
         raise ValueError(
             "--paper runs the paper's own networks and methods: of the other options it takes --seed alone"
         )
-    output = options.output or free_folder("quine-paper")
+    output = options.folder("quine-paper")
     print(compare(output, options.seeds, options.config.seed, show=not options.quiet))
     print(output)
     return 0
 
 
 def _auxiliary(options: Auxiliary) -> int:
-    output = options.output or free_folder("auxiliary")
-    result = runs.auxiliary(options.config, output, show=not options.quiet)
+    output = options.folder("auxiliary")
+    result = runs.auxiliary(
+        options.config, output, resume=options.resume, show=not options.quiet, save_every=options.save_every
+    )
     training_figure({result["recipe"]: RunFolder(output).metrics()}, "Auxiliary quine").savefig(output / "training.png")
     print(f"{output}: {result['num_params']:,} weights, {result['seconds']:.1f} s, {result['recipe']}")
     parts = ", ".join(f"{name} {share:.3g}" for name, share in result["unexplained_by_part"].items())

@@ -137,17 +137,12 @@ def evolve(
 
 
 def _rows(metrics: dict[str, jax.Array], start: int, seconds: float) -> list[dict[str, Any]]:
-    """Stacked metrics ``[chunk]`` as one dict per generation, with the chunk's rates.
-
-    Numbers are the shortest that stand for the same f32: 0.007, not 0.00699999975040555.
-    """
+    """Stacked metrics ``[chunk]`` as one dict per generation, with the chunk's rates."""
     columns = {name: np.asarray(values) for name, values in metrics.items()}
     count = len(next(iter(columns.values())))
-
-    def shortest(number: Any) -> float | int:
-        return float(str(number)) if isinstance(number, np.floating) else number.item()
-
-    rows = [{"generation": start + i} | {n: shortest(x[i]) for n, x in columns.items()} for i in range(count)]
+    rows: list[dict[str, Any]] = [
+        {"generation": start + i} | {name: x[i] for name, x in columns.items()} for i in range(count)
+    ]
     for row in rows:
         row["seconds"] = seconds / count
         if "env_steps" in columns:

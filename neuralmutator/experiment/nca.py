@@ -230,16 +230,14 @@ def _config(data: dict[str, Any]) -> NcaConfig:
 
 
 def _rows(info: nca.Trained, start: int, seconds: float) -> list[dict[str, Any]]:
-    losses, lengths, rooms = np.asarray(info.loss, np.float64), np.asarray(info.length), np.asarray(info.room)
+    losses = np.asarray(info.loss)
+    columns = {"loss": losses, "log10_loss": np.log10(losses)} | {
+        "length": np.asarray(info.length),
+        "room": np.asarray(info.room),
+    }
+    share = seconds / len(losses)
     return [
-        {
-            "step": start + i,
-            "loss": float(losses[i]),
-            "log10_loss": float(np.log10(losses[i])),
-            "length": int(lengths[i]),
-            "room": int(rooms[i]),
-            "seconds": seconds / len(losses),
-        }
+        {"step": start + i} | {name: x[i] for name, x in columns.items()} | {"seconds": share}
         for i in range(len(losses))
     ]
 

@@ -1,9 +1,9 @@
 """Runs of quines: from a configuration to a finished run folder."""
 
-import contextlib
+import dataclasses
+import math
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from neuralmutator.core import Step
 from neuralmutator.experiment.images import load_images
 from neuralmutator.experiment.progress import Progress
 from neuralmutator.experiment.run_folder import RunFolder
-from neuralmutator.experiment.runner import InterruptedRunError, chunk_size, compile_chunk, stream
+from neuralmutator.experiment.runner import chunk_size, compile_chunk, drive
 from neuralmutator.quine import OPTIMIZERS, Auxiliary, Images, Kind, Learning, Quine
 
 Method = Literal["adamax", "sgd", "momentum", "adam", "adagrad", "rmsprop", "hill-climb", "regeneration", "homeostatic"]
@@ -147,13 +147,21 @@ def describe(metrics: dict[str, Any]) -> str:
     return text + (f"  accuracy {100 * metrics['accuracy']:.1f} %" if "accuracy" in metrics else "")
 
 
-def train(config: QuineConfig, output: str | Path, show: bool = False) -> dict[str, Any]:
-    """Trains a vanilla quine and leaves a run folder: configuration, metrics, weights, result.
+def train(
+    config: QuineConfig, output: str | Path, *, resume: bool = False, show: bool = False, save_every: float = 60.0
+) -> dict[str, Any]:
+    """Trains a vanilla quine and leaves a run folder: configuration, metrics, checkpoints, weights, result.
+
+    A run that is stopped and resumed ends with the bits of an undisturbed one; one whose loss is no longer finite ends
+    there.
 
     Args:
         config: what to run.
-        output: the run folder; must not exist yet.
+        output: the run folder; must not exist yet, or with `resume` hold a run of the same configuration (its number of
+            epochs may have grown).
+        resume: go on from the newest checkpoint.
         show: whether a live display goes to the terminal.
+        save_every: seconds between two checkpoints.
 
     Returns:
         The result, as in `result.json`.
@@ -161,13 +169,17 @@ def train(config: QuineConfig, output: str | Path, show: bool = False) -> dict[s
     Raises:
         ValueError: if the configuration is not valid.
         RunError: if the folder cannot be used.
-        InterruptedRunError: on Ctrl-C, after saving.
+        InterruptedRunError: on SIGINT or SIGTERM, after saving.
     """
     quine, params = build_quine(config)
     step, state = build_method(config, quine, params)
     initial_loss = float(quine.loss(params))
-    folder = RunFolder.create(output, config)
-    outcome = _run(folder, step, state, config.epochs, config.seed, f"quine {config.method}", show)
+    folder = _folder(config, output, resume)
+
+    def keep(state: Learning) -> None:
+        _save_weights(folder, state.params, quine)
+
+    outcome = _run(folder, step, state, config, f"quine {config.method}", show, save_every, keep)
     params = outcome.state.params
     last = quines.replication(params, quine.predict(params))
     kinds = {str(n): _fixed_point(quine, params, n) for n in (0, 1, 10, 100)}
@@ -179,10 +191,12 @@ def train(config: QuineConfig, output: str | Path, show: bool = False) -> dict[s
         "weight_std": float(params.std()),
         "fixed_point_after_regenerations": kinds,
     }
-    return _finish(folder, result, outcome, params, quine)
+    return _finish(folder, result, outcome)
 
 
-def auxiliary(config: AuxiliaryConfig, output: str | Path, show: bool = False) -> dict[str, Any]:
+def auxiliary(
+    config: AuxiliaryConfig, output: str | Path, *, resume: bool = False, show: bool = False, save_every: float = 60.0
+) -> dict[str, Any]:
     """Trains an auxiliary quine and leaves a run folder; arguments and errors as for `train`."""
     _check_run(config.epochs, config.seed)
     if config.recipe not in RECIPES:
@@ -205,7 +219,7 @@ def auxiliary(config: AuxiliaryConfig, output: str | Path, show: bool = False) -
     activation = ACTIVATIONS[settings["activation"]]
     network = quines.auxiliary(key_network, pixels, classes, (100, 100), activation, std, image_std)
     params = network.quine.init(key_weights)
-    folder = RunFolder.create(output, config)
+    folder = _folder(config, output, resume)
     if paper:
         optimizer = OPTIMIZERS["adamax"]
         step = quines.paper_epoch(
@@ -220,13 +234,21 @@ def auxiliary(config: AuxiliaryConfig, output: str | Path, show: bool = False) -
         step = _growing(network, images, optimizer, weights, settings["temperature"], updates, renumbers)
     learning = quines.start(params, optimizer)
     state: Any = learning if paper else _Growing(learning, jnp.arange(network.num_params), jnp.int32(0))
-    outcome = _run(folder, step, state, config.epochs, config.seed, "auxiliary quine", show)
-    learning = outcome.state if paper else outcome.state.learning
-    params, numbering = learning.params, jnp.arange(network.num_params) if paper else outcome.state.numbering
-    if renumbers and outcome.interrupted is None:
+
+    def parts(state: Any) -> tuple[jax.Array, jax.Array]:
+        return (state.params, jnp.arange(network.num_params)) if paper else (state.learning.params, state.numbering)
+
+    def keep(state: Any) -> None:
+        params, numbering = parts(state)
+        _save_weights(folder, params, network.quine.renumbered(numbering), numbering=numbering)
+
+    outcome = _run(folder, step, state, config, "auxiliary quine", show, save_every, keep)
+    params, numbering = parts(outcome.state)
+    if renumbers:
         more, found = jax.jit(quines.numbered)(network.quine.renumbered(numbering), params)
         params, numbering = found.params, numbering[more]
     network = network.renumbered(numbering)
+    _save_weights(folder, params, network.quine, numbering=numbering)
     info = quines.replication(params, network.quine.predict(params))
     result = {
         "data": config.data,
@@ -236,18 +258,28 @@ def auxiliary(config: AuxiliaryConfig, output: str | Path, show: bool = False) -
         **{name: float(value) for name, value in info._asdict().items()},
         "unexplained_by_part": {name: float(x) for name, x in network.unexplained(params).items()},
     }
-    return _finish(folder, result, outcome, params, network.quine, numbering=numbering)
+    return _finish(folder, result, outcome)
 
 
-def _finish(
-    folder: RunFolder, result: dict[str, Any], outcome: "_Outcome", params: jax.Array, quine: Quine, **arrays: jax.Array
-) -> dict[str, Any]:
-    """Saves weights and result, also those of a run that was stopped; raises InterruptedRunError after one."""
-    result |= {"diverged_in_epoch": outcome.diverged, "seconds": outcome.seconds}
+def _folder(config: Any, output: str | Path, resume: bool) -> RunFolder:
+    if not resume:
+        return RunFolder.create(output, config, keep=1)
+
+    def make(data: dict[str, Any]) -> Any:
+        if not isinstance(data, dict) or set(data) != {field.name for field in dataclasses.fields(config)}:
+            raise ValueError("not the configuration of such a run")
+        return type(config)(**{name: tuple(x) if isinstance(x, list) else x for name, x in data.items()})
+
+    return RunFolder.reopen(output, config, make, "epochs", keep=1)
+
+
+def _save_weights(folder: RunFolder, params: jax.Array, quine: Quine, **arrays: jax.Array) -> None:
     folder.save_arrays("weights", params=params, predictions=quine.predict(params), **arrays)
+
+
+def _finish(folder: RunFolder, result: dict[str, Any], outcome: "_Outcome") -> dict[str, Any]:
+    result |= {"diverged_in_epoch": outcome.diverged, "seconds": outcome.seconds}
     folder.save_result(result)
-    if outcome.interrupted is not None:
-        raise InterruptedRunError(outcome.interrupted)
     return result
 
 
@@ -290,38 +322,54 @@ class _Outcome(NamedTuple):
     state: Any
     seconds: float
     diverged: int | None  # the first epoch whose loss was not finite
-    interrupted: int | None  # epochs that were done when it was stopped from outside
 
 
-def _run(folder: RunFolder, step: Step, state: Any, epochs: int, seed: int, title: str, show: bool) -> _Outcome:
-    """Runs a step in chunks with its metrics on disk; stops where the loss is no longer finite, or on Ctrl-C."""
-    key, chunk = jax.random.key(seed), chunk_size(epochs)
-    program, last = compile_chunk(step, key, state, chunk), state
-    began, diverged, interrupted, moment = time.perf_counter(), None, None, 0
-    display: AbstractContextManager = Progress(title, epochs, describe) if show else contextlib.nullcontext()
-    with display as shown:
-        try:
-            for done, newest, info in stream(program, key, state, chunk, epochs):
-                rows = _rows(info, moment, chunk)
-                folder.append_metrics(rows)
-                last, moment = newest, done
-                if shown:
-                    shown.update(done, rows[-1])
-                diverged = next((row["epoch"] for row in rows if not np.isfinite(row["loss"])), None)
-                if diverged is not None:
-                    break
-        except KeyboardInterrupt:
-            interrupted = moment
-    return _Outcome(last, time.perf_counter() - began, diverged, interrupted)
+def _run(
+    folder: RunFolder,
+    step: Step,
+    state: Any,
+    config: QuineConfig | AuxiliaryConfig,
+    title: str,
+    show: bool,
+    save_every: float,
+    keep: Callable[[Any], None],
+) -> _Outcome:
+    """Runs a step from the newest checkpoint, if there is one, to the end, or to where the loss is no longer finite."""
+    began, key = time.perf_counter(), jax.random.key(config.seed)
+    moment, newest = folder.restore(jax.eval_shape(lambda: state))
+    state = state if newest is None else newest
+    folder.truncate_metrics(moment)
+    chunk = chunk_size(math.gcd(moment, config.epochs))
+    state = drive(
+        folder,
+        compile_chunk(step, key, state, chunk),
+        key,
+        state,
+        chunk=chunk,
+        length=config.epochs,
+        moment=moment,
+        rows=_rows,
+        save_every=save_every,
+        display=Progress(title, config.epochs, describe, moment) if show else None,
+        check=lambda rows: not all(np.isfinite(row["loss"]) for row in rows),
+        beside=keep,
+    )
+    keep(state)
+    diverged = next((row["epoch"] for row in folder.metric_lines() if row["loss"] is None), None)
+    return _Outcome(state, time.perf_counter() - began, diverged)
 
 
-def _rows(info: Any, start: int, length: int) -> list[dict[str, Any]]:
-    """Stacked infos ``[length]`` as one dict per epoch."""
+def _rows(info: Any, start: int, seconds: float) -> list[dict[str, Any]]:
+    """Stacked infos ``[chunk]`` as one dict per epoch."""
     replication = getattr(info, "replication", info)._asdict()
     if hasattr(info, "accuracy"):
         replication |= {"objective": info.loss, "accuracy": info.accuracy}
     columns = {name: np.asarray(values) for name, values in replication.items()}
-    return [{"epoch": start + i} | {name: float(x[i]) for name, x in columns.items()} for i in range(length)]
+    count = len(columns["loss"])
+    return [
+        {"epoch": start + i} | {name: x[i] for name, x in columns.items()} | {"seconds": seconds / count}
+        for i in range(count)
+    ]
 
 
 def _fixed_point(quine: Quine, params: jax.Array, applications: int) -> str:

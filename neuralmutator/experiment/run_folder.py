@@ -155,10 +155,14 @@ class RunFolder:
     # Metrics
 
     def append_metrics(self, lines: list[dict[str, Any]]) -> None:
-        """Adds one JSON line per moment and flushes them to disk; numbers that are not finite become null."""
+        """Adds one JSON line per moment and flushes them to disk.
+
+        NumPy's numbers are written in the fewest digits that stand for them: 0.007 where an f32 is 0.00699999975040555;
+        those that are not finite become null.
+        """
         with open(self.path / "metrics.jsonl", "a") as file:
             for line in lines:
-                file.write(json.dumps({name: _finite(value) for name, value in line.items()}) + "\n")
+                file.write(json.dumps({name: _plain(value) for name, value in line.items()}) + "\n")
             file.flush()
             os.fsync(file.fileno())
 
@@ -233,7 +237,7 @@ class RunFolder:
 
     def save_result(self, result: dict[str, Any]) -> None:
         """Writes `result.json`; numbers that are not finite become null."""
-        numbers = {name: _finite(value) if isinstance(value, float) else value for name, value in result.items()}
+        numbers = {name: _plain(value) if isinstance(value, float) else value for name, value in result.items()}
         _write(self.path / "result.json", json.dumps(numbers, indent=2) + "\n")
 
 
@@ -254,7 +258,10 @@ def _kind(leaf: Any) -> tuple:
     return leaf.shape, str(leaf.dtype)
 
 
-def _finite(value: Any) -> Any:
+def _plain(value: Any) -> Any:
+    """What JSON can hold of a number or a text."""
+    if isinstance(value, np.generic):
+        value = float(str(value)) if isinstance(value, np.floating) else value.item()
     return value if isinstance(value, int | str) or math.isfinite(value) else None
 
 

@@ -4,6 +4,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any, Protocol
 
 import jax
@@ -21,11 +22,11 @@ class Display(Protocol):
 
 
 class InterruptedRunError(Exception):
-    """The run was stopped from outside; what it had is saved, `moment` moments."""
+    """A run of `length` moments was stopped from outside after `moment`; what it had is saved in the folder `path`."""
 
-    def __init__(self, moment: int):
-        super().__init__(f"stopped after {moment} moments")
-        self.moment = moment
+    def __init__(self, moment: int, length: int, path: Path):
+        super().__init__(f"stopped after {moment} of {length}; what it had is saved in {path}")
+        self.moment, self.length, self.path = moment, length, path
 
 
 def chunk_size(length: int, most: int = 10) -> int:
@@ -82,7 +83,7 @@ def drive(
     rows: Rows,
     save_every: float,
     display: AbstractContextManager[Display] | None = None,
-    check: Callable[[list[dict[str, Any]]], None] | None = None,
+    check: Callable[[list[dict[str, Any]]], bool | None] | None = None,
     beside: Callable[[PyTree], None] | None = None,
 ) -> PyTree:
     """Runs a whole run with its metrics and checkpoints on disk, and saves when it is stopped from outside.
@@ -98,11 +99,11 @@ def drive(
         rows: makes metrics of infos.
         save_every: seconds between two checkpoints.
         display: shows the newest metrics.
-        check: sees the metrics of every chunk after they are written; may raise.
+        check: sees the metrics of every chunk after they are written; may raise, or say with True that the run is over.
         beside: sees the state whenever it is saved; for what others should be able to read of a run that goes on.
 
     Returns:
-        The last state.
+        The last state; it is saved.
 
     Raises:
         InterruptedRunError: on SIGINT or SIGTERM, after saving.
@@ -123,15 +124,15 @@ def drive(
                 clock = time.perf_counter()
                 folder.append_metrics(metrics)
                 state, moment = newest, done
-                if check:
-                    check(metrics)
                 if shown:
                     shown.update(done, metrics[-1])
+                if check and check(metrics):
+                    break
                 if time.perf_counter() - saved_at > save_every:
                     save()
                     saved, saved_at = moment, time.perf_counter()
         except KeyboardInterrupt as stop:
-            raise InterruptedRunError(moment) from stop
+            raise InterruptedRunError(moment, length, folder.path) from stop
         finally:
             if moment > saved:
                 save()

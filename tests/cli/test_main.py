@@ -10,6 +10,7 @@ from gymnax.environments.classic_control.cartpole import CartPole
 
 from neuralmutator.cli.main import main
 from neuralmutator.experiment import presets
+from neuralmutator.experiment.run_folder import RunFolder
 
 FAST = (
     "--population-size 6 --generations 2 --episodes 1 --max-steps 10 --elites 1 --hall 0 --no-speciation "
@@ -119,6 +120,23 @@ def test_a_stop_is_one_line(monkeypatch, capsys):
     monkeypatch.setattr("neuralmutator.cli.evolve.run", stop)
     assert main(["evolve", "CartPole-v1"]) == 130
     assert capsys.readouterr().err == "neuralmutator: stopped\n"
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [["evolve", "CartPole-v1", *FAST], ["quine", "train", "--quiet", "--hidden", "4", "--width", "4", "--epochs", "5"]],
+)
+def test_a_stopped_run_says_how_it_goes_on(tmp_path, monkeypatch, capsys, argv):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    folder = ["--output", str(tmp_path / "run")]
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "append_metrics", stop)
+        assert main([*argv, *folder]) == 130
+    said = capsys.readouterr().out
+    assert said.startswith("Stopped after 0 of ") and f"--resume --output {tmp_path / 'run'} goes on" in said
+    assert main([*argv, *folder, "--resume"]) == 0
 
 
 BAD = {
@@ -243,7 +261,7 @@ def test_a_quine_is_trained_from_the_command_line(tmp_path, capsys):
     assert main(["quine", "train", "--method", "homeostatic", "--quiet", "--output", str(run), *small]) == 0
     printed = capsys.readouterr().out
     assert "1,830 weights" in printed and "0: exact" in printed
-    names = {"config.json", "metrics.jsonl", "result.json", "weights.npz", "training.png", "weights.png"}
+    names = {"config.json", "metrics.jsonl", "checkpoints", "result.json", "weights.npz", "training.png", "weights.png"}
     assert {path.name for path in run.iterdir()} == names
     assert "exists" in complaint(capsys, "quine", "train", "--output", run)
     assert "method" in complaint(capsys, "quine", "train", "--method", "magic")

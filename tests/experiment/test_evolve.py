@@ -83,7 +83,7 @@ def test_an_interrupted_run_is_saved_and_resumes_to_the_same_bits(finished, tmp_
                 raise KeyboardInterrupt
 
     folder = tmp_path / "cut"
-    with pytest.raises(InterruptedRunError, match="16 moments"):
+    with pytest.raises(InterruptedRunError, match="after 16 of"):
         evolve(TINY, folder, display=Stops)
     assert final_state(folder)[0] == 16
     with open(folder / "metrics.jsonl", "a") as file:

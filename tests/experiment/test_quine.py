@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -6,7 +7,7 @@ import pytest
 from neuralmutator import quine
 from neuralmutator.experiment.paper import METHODS, compare
 from neuralmutator.experiment.quine import AuxiliaryConfig, QuineConfig, auxiliary, build_quine, train
-from neuralmutator.experiment.run_folder import RunFolder
+from neuralmutator.experiment.run_folder import RunError, RunFolder
 from neuralmutator.experiment.runner import InterruptedRunError
 
 SMALL = {"hidden": (6, 5), "width": 6}
@@ -54,21 +55,35 @@ def test_divergence_is_named_with_its_epoch(tmp_path):
     assert result["diverged_in_epoch"] == broken[0] > 0
 
 
-def test_a_stopped_run_keeps_what_it_had(tmp_path, monkeypatch):
+STOPPED = [
+    (train, QuineConfig(method="adamax", epochs=30, **SMALL)),
+    (train, QuineConfig(method="hill-climb", epochs=30, **SMALL)),
+    (auxiliary, AuxiliaryConfig(recipe="renumbered", epochs=4)),
+]
+
+
+@pytest.mark.parametrize(("run", "config"), STOPPED, ids=lambda x: getattr(x, "method", getattr(x, "recipe", "")))
+def test_a_stopped_run_goes_on_with_the_same_bits(tmp_path, monkeypatch, run, config):
     def stopping(folder, rows, whole=RunFolder.append_metrics):
         whole(folder, rows)
-        if rows[0]["epoch"] == 10:
+        if rows[0]["epoch"] > 0:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(RunFolder, "append_metrics", stopping)
-    with pytest.raises(InterruptedRunError) as stop:
-        train(QuineConfig(method="sgd", epochs=40, **SMALL), tmp_path / "run")
-    _, params, predictions = read(tmp_path / "run")
-    assert stop.value.moment == 10
-    whole = train(QuineConfig(method="sgd", epochs=10, **SMALL), tmp_path / "whole")
-    written = json.loads((tmp_path / "run" / "result.json").read_text())
-    assert written["loss"] == pytest.approx(whole["loss"], rel=1e-5)
-    np.testing.assert_allclose(predictions, build_quine(QuineConfig(**SMALL))[0].predict(params), atol=1e-6)
+    monkeypatch.setattr("neuralmutator.experiment.quine.chunk_size", lambda length: 2)
+    run(config, tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "append_metrics", stopping)
+        with pytest.raises(InterruptedRunError) as stop:
+            run(config, tmp_path / "cut")
+    assert stop.value.moment == 2 and stop.value.path == tmp_path / "cut"
+    assert "predictions" in np.load(tmp_path / "cut" / "weights.npz")
+    run(config, tmp_path / "cut", resume=True)
+    (lines, *arrays), (again, *cut) = read(tmp_path / "whole"), read(tmp_path / "cut")
+    for a, b in zip(arrays, cut, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert [line | {"seconds": 0} for line in lines] == [line | {"seconds": 0} for line in again]
+    with pytest.raises(RunError, match="another seed"):
+        run(replace(config, seed=1), tmp_path / "cut", resume=True)
 
 
 def test_the_comparison_with_the_paper_writes_a_table_and_three_figures(tmp_path, monkeypatch):
