@@ -94,7 +94,9 @@ class Config:
     structural_rate: float = 0.05
     """First probability of a structural mutation; heritable."""
     final_decay: float = 0.03
-    """Share of a rewriting that a child takes in the last generation; falls linearly from 1."""
+    """Share of a rewriting that a child takes in the last generation; falls from 1 …"""
+    decay: Literal["linear", "geometric"] = "linear"
+    """… by the same amount, or by the same factor, in every generation."""
     common_random_numbers: bool = True
     """Whether all members of a generation play the same episodes."""
     hall: int = 8
@@ -164,6 +166,11 @@ def build_evolution(config: Config) -> Evolution:
         raise ValueError(f"generations must be at least 1, got {config.generations}")
     if not 0 <= config.final_decay <= 1:
         raise ValueError(f"final_decay must lie between 0 and 1, got {config.final_decay}")
+    schedules = {"linear": optax.linear_schedule(1.0, config.final_decay, config.generations)}
+    if config.final_decay > 0:
+        schedules["geometric"] = optax.exponential_decay(1.0, config.generations, config.final_decay)
+    if config.decay not in schedules:
+        raise ValueError(f"decay must be linear, or geometric with a final_decay above 0, got {config.decay!r}")
     if not 0 <= config.seed < 2**32:
         raise ValueError(f"seed must lie between 0 and 2^32 - 1, got {config.seed}")
     policy = build_policy(config)
@@ -196,7 +203,7 @@ def build_evolution(config: Config) -> Evolution:
         species=learned if config.speciation else speciation.none(),
         complexity_cost=config.complexity_cost,
         structural_rate=config.structural_rate,
-        decay=optax.linear_schedule(1.0, config.final_decay, config.generations),
+        decay=schedules[config.decay],
         common_random_numbers=config.common_random_numbers,
     )
     if not config.hall:

@@ -12,7 +12,8 @@ strict = Config(
     truncation=0.1,
     elites=1,
     crossover_rate=0.5,
-    final_decay=0.1,
+    final_decay=0.05,
+    decay="geometric",
     common_random_numbers=False,
     mutation=MutatorConfig(scale=0.1, scale_rate=0.0, p_gauss=0.95, gauss_scale=0.1),
     species=SpeciesConfig(sharing="none"),
@@ -22,7 +23,8 @@ strict = Config(
 For tasks as noisy as LunarLander. Each member plays episodes of its own: with common ones all parents of a generation
 are chosen for the same luck, and a population whose fitness is nearly alike drifts after it; with its own, luck
 averages out among the parents. Step sizes follow the decay alone: where they are heritable, the smallest win, as their
-children are the least harmed, and a population stands still a third of the way.
+children are the least harmed, and a population stands still a third of the way. The decay is geometric, for steps as
+large as the first hide what is learned, and small ones in the beginning find nothing but hovering.
 """
 
 seed = Config(

@@ -171,6 +171,7 @@ BAD = {
     "nobody a parent": (["evolve", "CartPole-v1", "--truncation", 0], "truncation share"),
     "threshold of zero": (["evolve", "CartPole-v1", "--species.threshold", 0], "threshold"),
     "no species wanted": (["evolve", "CartPole-v1", "--species.target", 0], "target_species"),
+    "geometric to nothing": (["evolve", "CartPole-v1", "--decay", "geometric", "--final-decay", 0], "decay must be"),
     "decay above one": (["evolve", "CartPole-v1", "--final-decay", 2], "final_decay"),
     "negative seed": (["evolve", "CartPole-v1", "--seed", -1], "seed"),
     "hall of one": (["evolve", "CartPole-v1", "--hall", 1], "hall size"),

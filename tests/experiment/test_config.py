@@ -106,3 +106,22 @@ def test_parents_are_chosen_as_configured(truncation):
     _, generation = jax.jit(evolution.tell)(key, jax.jit(evolution.init)(key), jnp.arange(20.0))
     chosen = set(np.unique(generation.parents).tolist())
     assert chosen == {18, 19} if truncation else len(chosen) > 2
+
+
+@pytest.mark.parametrize(
+    ("decay", "shares"), [("linear", [1, 0.775, 0.55, 0.325]), ("geometric", [1, 0.562, 0.316, 0.178])]
+)
+def test_mutation_shrinks_as_configured(decay, shares):
+    """The distance of children from their parents over four generations that end at a tenth."""
+    config = Config(
+        env="CartPole-v1", population_size=20, generations=4, elites=0, hall=0, crossover_rate=0.0, speciation=False,
+        final_decay=0.1, decay=decay, mutator="gaussian", policy=PolicyConfig(kind="mlp", hidden=(20,)),
+    )  # fmt: skip
+    evolution = build_evolution(config)
+    state, tell = evolution.init(jax.random.key(0)), jax.jit(evolution.tell)
+    distances = []
+    for key in jax.random.split(jax.random.key(1), 4):
+        parents = state.population.policy
+        state, generation = tell(key, state, jnp.zeros(20))
+        distances.append(float(jnp.std(state.population.policy - parents[generation.parents[:, 0]])))
+    np.testing.assert_allclose(distances, config.mutation.std * np.array(shares), rtol=0.05)
