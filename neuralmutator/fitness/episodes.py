@@ -16,6 +16,7 @@ from neuralmutator.genome import Genome, take
 from neuralmutator.networks import Network, check_fit, policy_step
 
 SEGMENT = 25  # steps between two looks at whether every episode has ended
+GROUP = 5  # at most so many episodes of a member wait for each other, where a member has its own
 
 Play = Callable[[jax.Array, Genome], tuple[jax.Array, jax.Array]]
 
@@ -188,14 +189,17 @@ class Episodes:
         Members whose episodes have ended make room in the blocks for others; episodes that all meet are made only once.
         """
         rows = population.policy.shape[0]
-        size = -(-rows // -(-rows // (block_size or rows)))  # blocks of one size
         own = keys.ndim == 1  # whether members have episodes of their own
-        # Lives are [episodes, members]: the longer axis last, or a CPU's vectors would be mostly empty.
+        # A column is a member with its episodes, or with some of them: all wait for the longest of a column.
+        parts = self._parts() if own and block_size else 1
+        columns = rows * parts
+        size = -(-columns // -(-columns // ((block_size or rows) * parts)))  # blocks of one size
+        # Lives are [episodes, columns]: the longer axis last, or a CPU's vectors would be mostly empty.
         split, begin = partial(jax.random.split, num=self.count), jax.vmap(self.player.begin)
-        keys = jax.vmap(split, out_axes=1)(keys) if own else split(keys)
+        keys = jax.vmap(split, out_axes=1)(keys).reshape(-1, columns) if own else split(keys)
         fixed, lives = (jax.vmap(begin, 1, 1) if own else begin)(keys)
         if not own:
-            lives = jax.tree.map(lambda x: jnp.repeat(x[:, None], rows, axis=1), lives)
+            lives = jax.tree.map(lambda x: jnp.repeat(x[:, None], columns, axis=1), lives)
         move = jax.vmap(jax.vmap(self.player.move, (0 if own else None, 0, 0, 0)))
 
         def live(population: Genome, fixed: Any, lives: _Life) -> _Life:
@@ -209,23 +213,30 @@ class Episodes:
                 return x[:, index]
 
             of_some = jax.tree.map(some, fixed) if own else fixed
-            lived = live(take(population, index), of_some, jax.tree.map(some, lives))
+            lived = live(take(population, index % rows), of_some, jax.tree.map(some, lives))
             return jax.tree.map(lambda all_, new: all_.at[:, index].set(new), lives, lived)
 
         def segment(lives: _Life) -> _Life:
-            if size == rows:
+            if size == rows == columns:
                 return live(population, fixed, lives)
             waiting = jnp.any(lives.alive, axis=0)
             order = jnp.argsort(~waiting)
             blocks = -(-jnp.sum(waiting) // size)
-            # Where the last block has room are members that are done, which stay as they are, or one of it once more.
-            order = jnp.pad(order, (0, -rows % size), mode="edge")
+            # Where the last block has room are columns that are done, which stay as they are, or one of it once more.
+            order = jnp.pad(order, (0, -columns % size), mode="edge")
             return jax.lax.fori_loop(
                 0, blocks, lambda i, lives: block(jax.lax.dynamic_slice(order, (i * size,), (size,)), lives), lives
             )
 
         lives = jax.lax.while_loop(lambda lives: jnp.any(lives.alive), segment, lives)
-        return jnp.mean(lives.total, axis=0), {"env_steps": jnp.sum(lives.length, axis=0)}
+        totals, lengths = (x.reshape(self.count, rows) for x in (lives.total, lives.length))
+        return jnp.mean(totals, axis=0), {"env_steps": jnp.sum(lengths, axis=0)}
+
+    def _parts(self) -> int:
+        """Into how many columns the episodes of a member go."""
+        if self.player.images:
+            return 1  # all that one genome sees at once is one convolution
+        return self.count // next((n for n in range(GROUP, 1, -1) if self.count % n == 0), self.count)
 
     def _think(self, population: Genome, memory: Any, observations: jax.Array) -> tuple[Any, jax.Array]:
         """Memories and outputs [episodes, members, ...] of policies [members]."""

@@ -91,11 +91,11 @@ def test_returns_equal_a_python_loop(case):
         assert lengths == {60}
 
 
-@pytest.mark.parametrize("own", [False, True])
-def test_a_population_in_blocks_lives_as_its_members_do_alone(own):
-    """Members leave their blocks at different times; the last block has room."""
+@pytest.mark.parametrize(("own", "episodes"), [(False, 3), (True, 3), (False, 10), (True, 10), (True, 7)])
+def test_a_population_in_blocks_lives_as_its_members_do_alone(own, episodes):
+    """Members leave their blocks at different times, those with ten episodes by halves; the last block has room."""
     policy = networks.flexible_mlp(4, 2, 2, 10, initial_widths=(8, 9))
-    score = fitness.episodes("CartPole-v1", policy, episodes=3)
+    score = fitness.episodes("CartPole-v1", policy, episodes=episodes)
     population = jax.tree.map(lambda *x: jnp.stack(x), *(genome_of(policy, seed, 3.0) for seed in range(7)))
     keys = jax.random.split(jax.random.key(1), 7) if own else jax.random.key(1)
     alone = jax.jit(score)
