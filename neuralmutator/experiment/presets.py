@@ -18,13 +18,14 @@ strict = Config(
     mutation=MutatorConfig(scale=0.1, scale_rate=0.0, p_gauss=0.95, gauss_scale=0.1),
     species=SpeciesConfig(sharing="none"),
 )
-"""Only the best tenth reproduces, half of the children are means of two parents, nearly all differ, one elite is kept.
+"""Only the best tenth reproduces, half of the children are means of two parents, one elite is kept.
 
 For tasks as noisy as LunarLander. Each member plays episodes of its own: with common ones all parents of a generation
 are chosen for the same luck, and a population whose fitness is nearly alike drifts after it; with its own, luck
-averages out among the parents. Step sizes follow the decay alone: where they are heritable, the smallest win, as their
-children are the least harmed, and a population stands still a third of the way. The decay is geometric, for steps as
-large as the first hide what is learned, and small ones in the beginning find nothing but hovering.
+averages out among the parents. Nearly all children take the Gaussian escape, beside which the corrections are small,
+and step sizes follow the decay alone: where they are heritable, the smallest win, as their children are the least
+harmed, and a population stands still a third of the way. The decay is geometric, for steps as large as the first hide
+what is learned, and small ones in the beginning find nothing but hovering.
 """
 
 seed = Config(

@@ -354,7 +354,6 @@ def _run(
         check=lambda rows: not all(np.isfinite(row["loss"]) for row in rows),
         beside=keep,
     )
-    keep(state)
     diverged = next((row["epoch"] for row in folder.metric_lines() if row["loss"] is None), None)
     return _Outcome(state, time.perf_counter() - began, diverged)
 
