@@ -58,11 +58,11 @@ def test_divergence_is_named_with_its_epoch(tmp_path):
 STOPPED = [
     (train, QuineConfig(method="adamax", epochs=30, **SMALL)),
     (train, QuineConfig(method="hill-climb", epochs=30, **SMALL)),
-    (auxiliary, AuxiliaryConfig(recipe="renumbered", epochs=4)),
+    pytest.param(auxiliary, AuxiliaryConfig(recipe="renumbered", epochs=4), marks=pytest.mark.slow),
 ]
 
 
-@pytest.mark.parametrize(("run", "config"), STOPPED, ids=lambda x: getattr(x, "method", getattr(x, "recipe", "")))
+@pytest.mark.parametrize(("run", "config"), STOPPED, ids=lambda x: getattr(x, "method", getattr(x, "recipe", "run")))
 def test_a_stopped_run_goes_on_with_the_same_bits(tmp_path, monkeypatch, run, config):
     def stopping(folder, rows, whole=RunFolder.append_metrics):
         whole(folder, rows)

@@ -305,7 +305,9 @@ def alone():
 
 
 @pytest.mark.parametrize(
-    ("event", "at", "timeout"), [(None, 0, 60), (die, 12, 60), (die, 0, 60), (hang, 12, 12)], ids=str
+    ("event", "at", "timeout"),
+    [(None, 0, 60), (die, 12, 60), (die, 0, 60), (hang, 12, 12)],
+    ids=lambda x: getattr(x, "__name__", str(x)),
 )
 def test_workers_change_nothing_even_if_one_dies_or_hangs(event, at, timeout, alone, tmp_path):
     """Amid an episode, or before the first one; a worker that is killed takes several unfinished episodes with it."""
