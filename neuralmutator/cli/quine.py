@@ -31,7 +31,10 @@ class Train(RunOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class Auxiliary(RunOptions):
-    """Train a network that classifies images and outputs its own weights; leaves a run folder."""
+    """Train a network that classifies images and outputs its own weights; leaves a run folder.
+
+    Ctrl-C saves; --resume goes on, bit for bit.
+    """
 
     config: Annotated[AuxiliaryConfig, tyro.conf.arg(name="")]
 

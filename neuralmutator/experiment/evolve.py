@@ -13,7 +13,7 @@ import numpy as np
 
 from neuralmutator.experiment.config import Config, build_evolution, build_policy, from_dict
 from neuralmutator.experiment.run_folder import RunError, RunFolder
-from neuralmutator.experiment.runner import Display, chunk_size, compile_chunk, drive
+from neuralmutator.experiment.runner import Display, chunk_size, compile_chunk, drive, rows_of
 from neuralmutator.fitness import play
 from neuralmutator.genome import Genome
 
@@ -138,15 +138,10 @@ def evolve(
 
 def _rows(metrics: dict[str, jax.Array], start: int, seconds: float) -> list[dict[str, Any]]:
     """Stacked metrics ``[chunk]`` as one dict per generation, with the chunk's rates."""
-    columns = {name: np.asarray(values) for name, values in metrics.items()}
-    count = len(next(iter(columns.values())))
-    rows: list[dict[str, Any]] = [
-        {"generation": start + i} | {name: x[i] for name, x in columns.items()} for i in range(count)
-    ]
-    for row in rows:
-        row["seconds"] = seconds / count
-        if "env_steps" in columns:
-            row["env_steps_per_second"] = float(columns["env_steps"].sum()) / seconds
+    rows = rows_of("generation", metrics, start, seconds)
+    if "env_steps" in metrics:
+        rate = float(np.sum(metrics["env_steps"])) / seconds
+        rows = [row | {"env_steps_per_second": rate} for row in rows]
     return rows
 
 

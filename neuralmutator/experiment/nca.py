@@ -19,7 +19,7 @@ from neuralmutator import nca
 from neuralmutator.core import rollout
 from neuralmutator.experiment.progress import Progress
 from neuralmutator.experiment.run_folder import RunError, RunFolder
-from neuralmutator.experiment.runner import chunk_size, compile_chunk, drive
+from neuralmutator.experiment.runner import chunk_size, compile_chunk, drive, rows_of
 from neuralmutator.experiment.targets import load_target
 
 POOL_SHOWN = 60
@@ -230,16 +230,13 @@ def _config(data: dict[str, Any]) -> NcaConfig:
 
 
 def _rows(info: nca.Trained, start: int, seconds: float) -> list[dict[str, Any]]:
-    losses = np.asarray(info.loss)
-    columns = {"loss": losses, "log10_loss": np.log10(losses)} | {
-        "length": np.asarray(info.length),
-        "room": np.asarray(info.room),
+    columns: dict[str, Any] = {
+        "loss": info.loss,
+        "log10_loss": np.log10(info.loss),
+        "length": info.length,
+        "room": info.room,
     }
-    share = seconds / len(losses)
-    return [
-        {"step": start + i} | {name: x[i] for name, x in columns.items()} | {"seconds": share}
-        for i in range(len(losses))
-    ]
+    return rows_of("step", columns, start, seconds)
 
 
 def _describe(metrics: dict[str, Any]) -> str:

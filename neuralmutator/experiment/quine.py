@@ -19,7 +19,7 @@ from neuralmutator.core import Step
 from neuralmutator.experiment.images import load_images
 from neuralmutator.experiment.progress import Progress
 from neuralmutator.experiment.run_folder import RunFolder
-from neuralmutator.experiment.runner import chunk_size, compile_chunk, drive
+from neuralmutator.experiment.runner import chunk_size, compile_chunk, drive, rows_of
 from neuralmutator.quine import OPTIMIZERS, Auxiliary, Images, Kind, Learning, Quine
 
 Method = Literal["adamax", "sgd", "momentum", "adam", "adagrad", "rmsprop", "hill-climb", "regeneration", "homeostatic"]
@@ -148,7 +148,7 @@ def describe(metrics: dict[str, Any]) -> str:
 
 
 def train(
-    config: QuineConfig, output: str | Path, *, resume: bool = False, show: bool = False, save_every: float = 60.0
+    config: QuineConfig, output: str | Path, *, resume: bool = False, show: bool = False, save_every: float = 10.0
 ) -> dict[str, Any]:
     """Trains a vanilla quine and leaves a run folder: configuration, metrics, checkpoints, weights, result.
 
@@ -195,7 +195,7 @@ def train(
 
 
 def auxiliary(
-    config: AuxiliaryConfig, output: str | Path, *, resume: bool = False, show: bool = False, save_every: float = 60.0
+    config: AuxiliaryConfig, output: str | Path, *, resume: bool = False, show: bool = False, save_every: float = 10.0
 ) -> dict[str, Any]:
     """Trains an auxiliary quine and leaves a run folder; arguments and errors as for `train`."""
     _check_run(config.epochs, config.seed)
@@ -363,12 +363,7 @@ def _rows(info: Any, start: int, seconds: float) -> list[dict[str, Any]]:
     replication = getattr(info, "replication", info)._asdict()
     if hasattr(info, "accuracy"):
         replication |= {"objective": info.loss, "accuracy": info.accuracy}
-    columns = {name: np.asarray(values) for name, values in replication.items()}
-    count = len(columns["loss"])
-    return [
-        {"epoch": start + i} | {name: x[i] for name, x in columns.items()} | {"seconds": seconds / count}
-        for i in range(count)
-    ]
+    return rows_of("epoch", replication, start, seconds)
 
 
 def _fixed_point(quine: Quine, params: jax.Array, applications: int) -> str:

@@ -2,12 +2,13 @@
 
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Protocol
 
 import jax
+import numpy as np
 
 from neuralmutator.core import PyTree, Step, rollout
 from neuralmutator.experiment.devices import PATIENT
@@ -65,6 +66,25 @@ def stream(
         yield done, *pending
         pending = following
     yield length, *pending
+
+
+def rows_of(
+    unit: str, columns: Mapping[str, jax.Array | np.ndarray], start: int, seconds: float
+) -> list[dict[str, Any]]:
+    """Stacked metrics as one dict per moment.
+
+    Args:
+        unit: what a moment is called, "generation" say.
+        columns: metrics ``[chunk]`` by their names.
+        start: first moment of the chunk.
+        seconds: that the chunk took; each moment is given its share, as ``seconds``.
+    """
+    arrays = {name: np.asarray(values) for name, values in columns.items()}
+    count = len(next(iter(arrays.values())))
+    return [
+        {unit: start + i} | {name: x[i] for name, x in arrays.items()} | {"seconds": seconds / count}
+        for i in range(count)
+    ]
 
 
 Rows = Callable[[PyTree, int, float], list[dict[str, Any]]]

@@ -62,8 +62,6 @@ def test_the_folder_holds_what_the_library_computes(finished):
     _, history = nm.run(build_evolution(TINY), jax.random.key(TINY.seed), TINY.generations)
     metrics = RunFolder(folder).metrics()
     np.testing.assert_allclose(metrics["fitness_mean"], history.metrics["fitness_mean"], rtol=1e-5)
-    means = metrics["fitness_mean"]
-    assert [str(np.float32(mean)) for mean in means] == [str(mean) for mean in means], "shortest digits of an f32"
     np.testing.assert_allclose(metrics["fitness_best"], history.metrics["fitness_best"], rtol=1e-5)
 
 

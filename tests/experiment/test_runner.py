@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from neuralmutator.core import rollout
-from neuralmutator.experiment.runner import chunk_size, compile_chunk, stream
+from neuralmutator.experiment.runner import chunk_size, compile_chunk, rows_of, stream
 
 
 def walk(key, state):
@@ -31,3 +31,11 @@ def test_stream_equals_one_rollout(start):
         assert last == places[-1]
     assert moments == list(range(start + 4, 13, 4))
     np.testing.assert_array_equal(places, whole["place"][start:])
+
+
+def test_rows_are_the_columns_turned():
+    columns = {"loss": jnp.array([0.5, 0.25]), "length": np.array([3, 4])}
+    assert rows_of("step", columns, 10, 3.0) == [
+        {"step": 10, "loss": 0.5, "length": 3, "seconds": 1.5},
+        {"step": 11, "loss": 0.25, "length": 4, "seconds": 1.5},
+    ]
