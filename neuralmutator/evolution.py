@@ -67,7 +67,8 @@ class Evolution(NamedTuple):
     init: Callable[[jax.Array], Any]  # (key) -> state
     step: Callable[[jax.Array, Any], tuple[Any, Generation]]  # (key, state) -> (state, generation)
     ask: Callable[[jax.Array, Any], Genome]  # (key, state) -> population [N], to be evaluated elsewhere
-    tell: Callable[..., tuple[Any, Generation]]  # (key, state, fitness [N]) -> (state, generation)
+    tell: Callable[..., tuple[Any, Generation]]  # (key, state, fitness [N], info=None) -> (state, generation)
+    best: Callable[[Any], tuple[Genome, jax.Array]]  # (state) -> (champion, its estimated fitness f32[])
 
 
 def default_block_size() -> int | None:
@@ -378,7 +379,13 @@ def evolution(
         values, info = evaluate(fitness, keys, state.population, block_size)
         return tell(key_tell, state, values, info)
 
-    return Evolution(init, step, lambda key, state: state.population, tell)
+    return Evolution(
+        init,
+        step,
+        ask=lambda key, state: state.population,
+        tell=tell,
+        best=lambda state: (state.champion, state.champion_fitness),
+    )
 
 
 @partial(jax.jit, static_argnames=("evolution", "generations"))

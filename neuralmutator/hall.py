@@ -97,8 +97,16 @@ def hall_of_fame(evolution: Evolution, fitness: Fitness, size: int = 8) -> Evolu
         key_step, key_hall = jax.random.split(key)
         return update(key_hall, hall, *evolution.step(key_step, hall.evolution))
 
-    def tell(key: jax.Array, hall: Hall, values: jax.Array) -> tuple[Hall, Generation]:
+    def tell(
+        key: jax.Array, hall: Hall, values: jax.Array, info: dict[str, jax.Array] | None = None
+    ) -> tuple[Hall, Generation]:
         key_tell, key_hall = jax.random.split(key)
-        return update(key_hall, hall, *evolution.tell(key_tell, hall.evolution, values))
+        return update(key_hall, hall, *evolution.tell(key_tell, hall.evolution, values, info))
 
-    return Evolution(init, step, lambda key, hall: evolution.ask(key, hall.evolution), tell)
+    return Evolution(
+        init,
+        step,
+        ask=lambda key, hall: evolution.ask(key, hall.evolution),
+        tell=tell,
+        best=lambda hall: (hall.champion, hall.champion_fitness),
+    )

@@ -93,7 +93,7 @@ def evolve(
     folder.truncate_metrics(moment)
     with ThreadPoolExecutor(2) as pool, _tensorboard(folder.path, tensorboard) as events:
         compiling = pool.submit(compile_chunk, evolution.step, key_run, template, chunk)
-        champion_kind = jax.eval_shape(lambda state: state.champion, template)
+        champion_kind, _ = jax.eval_shape(evolution.best, template)
         testing = pool.submit(compile_fresh, config, champion_kind, test_episodes)
         start = jax.jit(evolution.init)(key_init) if start is None else start
         program = compiling.result()
@@ -119,7 +119,7 @@ def evolve(
             display=display(config, moment) if display else None,
             check=check,
         )
-        champion = jax.device_get(state.champion)  # one device plays it, whatever number evolved it
+        champion = jax.device_get(evolution.best(state)[0])  # one device plays it, whatever number evolved it
         folder.save_champion(champion)
         returns = np.asarray(testing.result()(jax.random.fold_in(jax.random.key(config.seed), FRESH), champion))
     result = {
@@ -140,7 +140,8 @@ def _rows(metrics: dict[str, jax.Array], start: int, seconds: float) -> list[dic
     """Stacked metrics ``[chunk]`` as one dict per generation, with the chunk's rates."""
     rows = rows_of("generation", metrics, start, seconds)
     if "env_steps" in metrics:
-        rate = float(np.sum(metrics["env_steps"])) / seconds
+        # On the host: a sum on the device would wait for the chunk that is already running.
+        rate = float(np.sum(np.asarray(metrics["env_steps"]))) / seconds
         rows = [row | {"env_steps_per_second": rate} for row in rows]
     return rows
 
