@@ -25,7 +25,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from timing import Program, compile_ahead, finish, table
 
 import neuralmutator as nm
-from neuralmutator.evolution import evaluate
+from neuralmutator.core import evaluate
 from neuralmutator.experiment.devices import use_all_cores
 
 FLEET = 58_000

@@ -23,7 +23,7 @@ from jax.flatten_util import ravel_pytree
 from timing import compile_ahead, finish, interleave, speed, table
 
 import neuralmutator as nm
-from neuralmutator.evolution import default_block_size, evaluate
+from neuralmutator.core import default_block_size, evaluate
 
 ENV = "CartPole-v1"
 HIDDEN = 64

@@ -1,11 +1,19 @@
 """neuralmutator: neural networks that rewrite, copy and regrow themselves, evolved by the whole population at once."""
 
-from neuralmutator import fitness, measures, mutators, nca, networks, quine, selection, speciation
-from neuralmutator.core import rollout
-from neuralmutator.evolution import Evolution, Generation, State, evolution, run
+from neuralmutator import core, envs, fitness, measures, mutators, nca, networks, population, quine
+from neuralmutator.core import Genome, rollout
 from neuralmutator.experiment import presets
-from neuralmutator.genome import Genome
-from neuralmutator.hall import Hall, hall_of_fame
+from neuralmutator.population import (
+    Evolution,
+    Generation,
+    Hall,
+    State,
+    evolution,
+    hall_of_fame,
+    run,
+    selection,
+    speciation,
+)
 
 __all__ = [
     "Evolution",
@@ -13,6 +21,8 @@ __all__ = [
     "Genome",
     "Hall",
     "State",
+    "core",
+    "envs",
     "evolution",
     "fitness",
     "hall_of_fame",
@@ -20,6 +30,7 @@ __all__ = [
     "mutators",
     "nca",
     "networks",
+    "population",
     "presets",
     "quine",
     "rollout",

@@ -8,10 +8,11 @@ import jax
 import optax
 import tyro
 
-from neuralmutator import fitness, mutators, networks, selection, speciation
-from neuralmutator.evolution import Evolution, Fitness, evolution
-from neuralmutator.fitness.episodes import sizes
-from neuralmutator.hall import hall_of_fame
+from neuralmutator import fitness, mutators, networks
+from neuralmutator.core import Fitness
+from neuralmutator.fitness.episode import sizes
+from neuralmutator.population import Evolution, evolution, selection, speciation
+from neuralmutator.population.hall import hall_of_fame
 
 
 @dataclass(frozen=True)

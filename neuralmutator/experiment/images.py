@@ -8,7 +8,7 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 
-from neuralmutator.quine.auxiliary import Images
+from neuralmutator.quine.classifier import Images
 
 TEST_SHARE = 0.2  # of data that have no test images of their own
 IDX = (

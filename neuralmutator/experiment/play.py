@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from neuralmutator.core.genome import Genome
 from neuralmutator.envs import IN_GYMNASIUM
 from neuralmutator.fitness import host
-from neuralmutator.genome import Genome
 from neuralmutator.networks import Network
 
 MAX_ENVS = 64  # that episodes are played in at a time

@@ -13,8 +13,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from neuralmutator.core import PyTree
+from neuralmutator.core.genome import Genome
 from neuralmutator.experiment.config import Config, changes, from_dict
-from neuralmutator.genome import Genome
 
 
 class RunError(Exception):

@@ -17,8 +17,8 @@ from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
 
 from neuralmutator.core import each
+from neuralmutator.core.genome import Genome, take
 from neuralmutator.fitness import worker
-from neuralmutator.genome import Genome, take
 from neuralmutator.networks import Network, check_fit, policy_step
 
 MAX_DEATHS = 3  # of a worker amid one episode, before the episode is held to be the cause

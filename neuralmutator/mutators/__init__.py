@@ -2,7 +2,7 @@
 
 from neuralmutator.mutators.base import Mutator, base_of
 from neuralmutator.mutators.dual import dual_corrector, dual_mixture
-from neuralmutator.mutators.gaussian import gaussian
-from neuralmutator.mutators.self_adaptive import self_adaptive
+from neuralmutator.mutators.gaussian_noise import gaussian
+from neuralmutator.mutators.self_adaptation import self_adaptive
 
 __all__ = ["Mutator", "base_of", "dual_corrector", "dual_mixture", "gaussian", "self_adaptive"]

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from neuralmutator.genome import Genome
+from neuralmutator.core.genome import Genome
 
 
 class Mutator(NamedTuple):

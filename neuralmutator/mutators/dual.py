@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from neuralmutator.genome import Genome, chunks, flatten, unflatten
+from neuralmutator.core.genome import Genome, chunks, flatten, unflatten
 from neuralmutator.mutators.base import Mutator, base_of, check_rates
 
 CODE = 16  # width of the code of a chunk

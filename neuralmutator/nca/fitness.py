@@ -3,9 +3,8 @@
 import jax
 import jax.numpy as jnp
 
-from neuralmutator.core import rollout
-from neuralmutator.evolution import Fitness
-from neuralmutator.genome import Genome
+from neuralmutator.core import Fitness, rollout
+from neuralmutator.core.genome import Genome
 from neuralmutator.nca.automaton import Automaton, seed
 from neuralmutator.nca.training import loss
 from neuralmutator.networks import Network

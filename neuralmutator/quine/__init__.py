@@ -1,7 +1,6 @@
 """Networks that output their own weights."""
 
-from neuralmutator.quine.auxiliary import Auxiliary, Images, auxiliary, paper_epoch, scale_free_epoch
-from neuralmutator.quine.fitness import fitness
+from neuralmutator.quine.classifier import Auxiliary, Images, auxiliary, paper_epoch, scale_free_epoch
 from neuralmutator.quine.measures import Replication, margin, quotient, replication
 from neuralmutator.quine.network import (
     Encoding,
@@ -15,8 +14,9 @@ from neuralmutator.quine.network import (
     weightwise,
 )
 from neuralmutator.quine.numbering import Numbered, best_numbering, numbered
-from neuralmutator.quine.regeneration import Exact, continued, exact, homeostatic, in_place, newton, plain
-from neuralmutator.quine.soup import soup
+from neuralmutator.quine.population import soup
+from neuralmutator.quine.replication_fitness import fitness
+from neuralmutator.quine.search import Exact, continued, exact, homeostatic, in_place, newton, plain
 from neuralmutator.quine.stability import (
     FixedPoint,
     Kind,

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from neuralmutator.quine.network import Quine
-from neuralmutator.quine.regeneration import Exact, exact
+from neuralmutator.quine.search import Exact, exact
 
 
 def best_numbering(quine: Quine, params: jax.Array) -> jax.Array:

@@ -13,7 +13,7 @@ import optax
 from neuralmutator.core import Step
 from neuralmutator.quine.measures import Replication, replication
 from neuralmutator.quine.network import Quine
-from neuralmutator.quine.regeneration import in_place as one_by_one
+from neuralmutator.quine.search import in_place as one_by_one
 
 OPTIMIZERS: dict[str, optax.GradientTransformation] = {
     "sgd": optax.sgd(1e-2),

@@ -4,7 +4,7 @@ import pytest
 
 from neuralmutator import envs
 from neuralmutator.envs.names import action_names
-from neuralmutator.fitness.episodes import sizes
+from neuralmutator.fitness.episode import sizes
 
 
 @pytest.mark.parametrize("name", envs.ENVS)

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from neuralmutator import fitness, networks
-from neuralmutator.genome import Genome, take
+from neuralmutator.core.genome import Genome, take
 
 # What is made here must reach a worker without this module, which imports JAX.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])

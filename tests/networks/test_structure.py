@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from neuralmutator import topology as structure
+from neuralmutator.networks import structure
 
 ROOM = structure.Room(obs=3, act=2, max_layers=4, max_width=10)
 WIDE = structure.Room(obs=12, act=1, max_layers=2, max_width=9)  # sees more inputs than it has neurons

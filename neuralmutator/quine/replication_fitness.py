@@ -3,8 +3,8 @@
 import jax
 import jax.numpy as jnp
 
-from neuralmutator.evolution import Fitness
-from neuralmutator.genome import Genome
+from neuralmutator.core import Fitness
+from neuralmutator.core.genome import Genome
 from neuralmutator.quine.network import Quine
 
 

@@ -12,7 +12,7 @@ from gymnax.environments.environment import Environment
 
 from neuralmutator import envs
 from neuralmutator.core import each
-from neuralmutator.genome import Genome, take
+from neuralmutator.core.genome import Genome, take
 from neuralmutator.networks import Network, check_fit, policy_step
 
 SEGMENT = 25  # steps between two looks at whether every episode has ended

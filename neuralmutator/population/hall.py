@@ -5,8 +5,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from neuralmutator.evolution import Evolution, Fitness, Generation, evaluate
-from neuralmutator.genome import Genome, take
+from neuralmutator.core import Fitness, evaluate
+from neuralmutator.core.genome import Genome, take
+from neuralmutator.population.generation import Evolution, Generation
 
 SIGNATURE = 64  # policy parameters that two members are told apart by
 PRIOR = 4.0  # evaluations' worth of belief that a member is as good as the mean of the hall

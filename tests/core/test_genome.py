@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from neuralmutator.genome import Genome, chunks, flatten, take, unflatten
+from neuralmutator.core.genome import Genome, chunks, flatten, take, unflatten
 
 
 def numbered(policy=5, mutator=3, compat=2):

@@ -5,7 +5,7 @@ import optax
 import pytest
 
 from neuralmutator import quine, rollout
-from neuralmutator.quine.auxiliary import cross_entropy
+from neuralmutator.quine.classifier import cross_entropy
 
 KEY = jax.random.key(5)
 

@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from neuralmutator.genome import Genome
+from neuralmutator.core.genome import Genome
 from neuralmutator.mutators.base import Mutator, base_of, check_rates
 
 

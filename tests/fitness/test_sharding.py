@@ -12,9 +12,9 @@ from jax.extend.backend import clear_backends
 
 import neuralmutator as nm
 from neuralmutator import fitness, networks
-from neuralmutator.evolution import evaluate_members
+from neuralmutator.core import evaluate_members
+from neuralmutator.core.genome import Genome, take
 from neuralmutator.experiment.devices import use_all_cores
-from neuralmutator.genome import Genome, take
 
 POLICY = networks.mlp(4, 2, (4,))
 PLAIN = fitness.episodes("CartPole-v1", POLICY, episodes=2)

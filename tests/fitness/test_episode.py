@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from neuralmutator import fitness, networks
-from neuralmutator.fitness.episodes import make, sizes
-from neuralmutator.genome import Genome, take
+from neuralmutator.core.genome import Genome, take
+from neuralmutator.fitness.episode import make, sizes
 
 IMAGES = {"Asterix-MinAtar", "Breakout-MinAtar", "Freeway-MinAtar", "Seaquest-MinAtar", "SpaceInvaders-MinAtar"}
 # MNISTBandit downloads its data.

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import neuralmutator as nm
-from neuralmutator.evolution import evaluate
-from neuralmutator.genome import Genome, flatten, take
+from neuralmutator.core import evaluate
+from neuralmutator.core.genome import Genome, flatten, take
 from neuralmutator.mutators import Mutator
 
 KEY = jax.random.key(42)

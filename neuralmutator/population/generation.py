@@ -2,40 +2,16 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from neuralmutator import mutators, networks, selection, speciation
-from neuralmutator.core import PyTree, rollout
-from neuralmutator.genome import Genome, take
-from neuralmutator.topology import Topology
-
-# A fitness takes a key and one genome; it gives a scalar, higher is better, or (scalar, info) with a dict of scalars
-# that a generation reports as sums over the population.
-Fitness = Callable[[jax.Array, Genome], Any]
-
-
-@runtime_checkable
-class PopulationFitness(Protocol):
-    """A fitness that knows better than ``vmap`` how to evaluate a whole population; `fitness.episodes`, say."""
-
-    def __call__(self, key: jax.Array, genome: Genome) -> Any:
-        """What any fitness gives: the value f32[] of one genome, and perhaps an info."""
-
-    def many(
-        self, keys: jax.Array, population: Genome, block_size: int | None
-    ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """Fitness f32[N] of every member, and what is reported of each, [N].
-
-        Args:
-            keys: one per member [N], or a single one that all members meet.
-            population: genomes [N].
-            block_size: members evaluated together; None: all.
-        """
-
+from neuralmutator import mutators, networks
+from neuralmutator.core import Fitness, Genome, default_block_size, evaluate, in_blocks, rollout, take
+from neuralmutator.networks.structure import Topology
+from neuralmutator.population import selection, speciation
 
 LIMIT = 5.0  # parameters are clipped to [-LIMIT, LIMIT] (the original program)
 STRUCTURAL_RATE = (0.001, 0.5)  # bounds of the heritable structural rate (the original program)
@@ -69,70 +45,6 @@ class Evolution(NamedTuple):
     ask: Callable[[jax.Array, Any], Genome]  # (key, state) -> population [N], to be evaluated elsewhere
     tell: Callable[..., tuple[Any, Generation]]  # (key, state, fitness [N], info=None) -> (state, generation)
     best: Callable[[Any], tuple[Genome, jax.Array]]  # (state) -> (champion, its estimated fitness f32[])
-
-
-def default_block_size() -> int | None:
-    """Members evaluated together where the caller does not say: 64 on a CPU, else all.
-
-    On a CPU a block's parameters stay in cache through a whole episode, and a block whose episodes have ended does not
-    wait for the others; an accelerator wants everything at once.
-    """
-    return 64 if jax.default_backend() == "cpu" else None
-
-
-def in_blocks(function: Callable, block_size: int | None, *args: PyTree) -> PyTree:
-    """``vmap(function)(*args)``, at most `block_size` rows at a time; bounds memory, keeps a block's data in cache.
-
-    Blocks of one row are not vmapped at all, so that a ``lax.cond`` in `function` stays a branch.
-    """
-    rows = jax.tree.leaves(args)[0].shape[0]
-    if block_size is None or rows <= block_size:
-        return jax.vmap(function)(*args)
-    if block_size == 1:
-        return jax.lax.map(lambda row: function(*row), args)
-    # Blocks of one size, the last one filled up with repeats: a shorter last block would be compiled once more.
-    blocks = -(-rows // block_size)
-    size = -(-rows // blocks)
-    index = jnp.minimum(jnp.arange(blocks * size), rows - 1).reshape(blocks, size)
-    done = jax.lax.map(lambda i: jax.vmap(function)(*take(args, i)), index)
-    return jax.tree.map(lambda x: x.reshape(blocks * size, *x.shape[2:])[:rows], done)
-
-
-def evaluate(
-    fitness: Fitness, keys: jax.Array, population: Genome, block_size: int | None = None
-) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Fitness f32[N] of every member, and the sums of what the fitness function reports; see `evaluate_members`."""
-    values, info = evaluate_members(fitness, keys, population, block_size)
-    return values, jax.tree.map(jnp.sum, info)
-
-
-def evaluate_members(
-    fitness: Fitness, keys: jax.Array, population: Genome, block_size: int | None = None
-) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Fitness f32[N] of every member, and what the fitness function reports of each, [N].
-
-    Args:
-        fitness: the fitness function.
-        keys: one key per member [N], or a single one that all members meet.
-        population: genomes [N].
-        block_size: members evaluated together; None: all.
-
-    Raises:
-        ValueError: if the fitness is not a scalar.
-    """
-
-    def one(key: jax.Array, genome: Genome) -> tuple[jax.Array, dict[str, jax.Array]]:
-        result = fitness(key, genome)
-        value, info = result if isinstance(result, tuple) else (result, {})
-        if jnp.shape(value) != ():
-            raise ValueError(f"fitness must return a scalar, got an array of shape {jnp.shape(value)}")
-        return jnp.asarray(value, jnp.float32), info
-
-    if isinstance(fitness, PopulationFitness):
-        return fitness.many(keys, population, block_size)
-    if keys.ndim == 0:
-        return in_blocks(partial(one, keys), block_size, population)
-    return in_blocks(one, block_size, keys, population)
 
 
 def evolution(

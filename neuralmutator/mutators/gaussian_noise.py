@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from neuralmutator.genome import Genome, flatten, unflatten
+from neuralmutator.core.genome import Genome, flatten, unflatten
 from neuralmutator.mutators.base import Mutator, base_of, check_rates
 
 

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from neuralmutator import topology as structure
-from neuralmutator.genome import Genome
+from neuralmutator.core.genome import Genome
+from neuralmutator.networks import structure
 
 Activation = Callable[[jax.Array], jax.Array]
 

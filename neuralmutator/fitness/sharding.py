@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
-from neuralmutator.evolution import Fitness, evaluate_members
-from neuralmutator.genome import Genome, take
+from neuralmutator.core import Fitness, evaluate_members
+from neuralmutator.core.genome import Genome, take
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from neuralmutator import Genome, speciation
-from neuralmutator.speciation import Species
+from neuralmutator.population.speciation import Species
 
 N = 12
 KEY = jax.random.key(0)

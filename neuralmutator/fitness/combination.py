@@ -7,8 +7,8 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from neuralmutator.evolution import Fitness, evaluate_members
-from neuralmutator.genome import Genome
+from neuralmutator.core import Fitness, evaluate_members
+from neuralmutator.core.genome import Genome
 
 
 @dataclass(frozen=True)

@@ -41,14 +41,3 @@ def rollout(
         return step(jax.random.fold_in(key, t), state)
 
     return jax.lax.scan(moment, state, start + jnp.arange(length))
-
-
-def each(function: Callable[..., PyTree], *args: PyTree) -> PyTree:
-    """`function` of every member of a batch, that is, along the leading axis of all `args`; results are stacked.
-
-    All at once on accelerators; one after another on a CPU, whose caches hold one member but not all of them, and where
-    a ``lax.cond`` of one member then spares what it does not take.
-    """
-    if jax.default_backend() == "cpu":
-        return jax.lax.map(lambda args: function(*args), args)
-    return jax.vmap(function)(*args)

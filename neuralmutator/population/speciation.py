@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from neuralmutator.genome import Genome, flatten, take
+from neuralmutator.core.genome import Genome, flatten, take
 
 SUMMARY, CODE, TAG, SCORE = 64, 32, 16, 16  # widths: summary, encoder, tag, scorer
 # Encoder 64→32→16, scorer 32→16→1. The scorer is carried and evolves, as in the original program, unread.

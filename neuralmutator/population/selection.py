@@ -9,7 +9,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from neuralmutator.genome import Genome
+from neuralmutator.core.genome import Genome
 
 Select = Callable[[jax.Array, Genome, jax.Array], jax.Array]
 

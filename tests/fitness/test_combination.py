@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from neuralmutator import fitness
-from neuralmutator.evolution import evaluate
-from neuralmutator.genome import Genome, take
+from neuralmutator.core import evaluate
+from neuralmutator.core.genome import Genome, take
 
 GENOME = Genome(jnp.array([1.0, 2.0]), *[jnp.zeros(0)] * 2, jnp.zeros(0, jnp.int32), jnp.float32(0))
 KEY = jax.random.key(0)
