@@ -7,8 +7,8 @@ from typing import Any
 import gymnax
 from gymnax.environments.environment import Environment
 
-from neuralmutator.envs.car_racing import CarRacing
-from neuralmutator.envs.lunar_lander import LunarLander
+from neuralmutator.envs.car.environment import CarRacing
+from neuralmutator.envs.lander.environment import LunarLander
 from neuralmutator.envs.mountain_car import MountainCarContinuous
 
 ENVS: dict[str, Callable[[], Environment]] = {

@@ -16,8 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from neuralmutator.envs.car_track import MAX_TILES, PLAYFIELD, TRACK_WIDTH, Track
-from neuralmutator.envs.lander_physics import Scalar, Vector, dot, solid, turned
+from neuralmutator.envs.car.track import MAX_TILES, PLAYFIELD, TRACK_WIDTH, Track
+from neuralmutator.envs.plane import Scalar, Vector, dot, solid, turned
 
 FPS = 50
 DT = 1 / FPS

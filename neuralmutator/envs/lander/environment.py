@@ -7,8 +7,23 @@ import jax.numpy as jnp
 from flax import struct
 from gymnax.environments import environment, spaces
 
-from neuralmutator.envs import lander_physics as physics
-from neuralmutator.envs.lander_physics import DT, HEIGHT, SCALE, WIDTH, Bodies, Leg, Scalar, Vector
+from neuralmutator.envs.lander.bodies import (
+    DT,
+    HEIGHT,
+    HULL_ANCHOR,
+    HULL_CENTRE,
+    SCALE,
+    SKIN,
+    WIDTH,
+    Bodies,
+    Leg,
+    at_rest,
+    new_leg,
+    push,
+)
+from neuralmutator.envs.lander.positions import IMPACT
+from neuralmutator.envs.lander.world import world_step
+from neuralmutator.envs.plane import Scalar, Vector, turned
 
 PAD = HEIGHT / 4
 """Height of the landing pad, m; the ground there is a hundredth lower."""
@@ -64,18 +79,18 @@ class LunarLander(environment.Environment[EnvState, EnvParams]):
         heights = jax.random.uniform(key_heights, (12,), maxval=HEIGHT / 2)
         return self.reset_from(heights, jax.random.uniform(key_push, (2,), minval=-PUSH, maxval=PUSH), params)
 
-    def reset_from(self, heights: jax.Array, push: jax.Array, params: EnvParams) -> tuple[jax.Array, EnvState]:
+    def reset_from(self, heights: jax.Array, force: jax.Array, params: EnvParams) -> tuple[jax.Array, EnvState]:
         """The start of an episode whose random numbers are given.
 
         Args:
             heights: f32[12] of 0 to 20/3 m, from which the ground is smoothed.
-            push: f32[2] force on the hull in the first step, N.
+            force: f32[2] on the hull in the first step, N.
             params: of the environment.
         """
         heights = heights.at[3:8].set(PAD)
         terrain = 0.33 * (jnp.roll(heights, 1) + heights + jnp.roll(heights, -1))[:11]
         zero = jnp.zeros(())
-        x, y = WIDTH / 2 + physics.HULL_CENTRE[0], HEIGHT + physics.HULL_CENTRE[1]
+        x, y = WIDTH / 2 + HULL_CENTRE[0], HEIGHT + HULL_CENTRE[1]
         bodies = Bodies(
             x=(zero + x, zero + WIDTH / 2 + 20 / SCALE, zero + WIDTH / 2 - 20 / SCALE),
             y=(zero + y, zero + HEIGHT, zero + HEIGHT),
@@ -84,10 +99,10 @@ class LunarLander(environment.Environment[EnvState, EnvParams]):
             vy=(zero,) * 3,
             spin=(zero,) * 3,
         )
-        bodies = physics.push(bodies, (push[0] * DT, push[1] * DT), (zero, zero))
+        bodies = push(bodies, (force[0] * DT, force[1] * DT), (zero, zero))
         # Legs start away from their joints: putting them there takes Box2D's own number of corrections.
-        bodies, legs, _, clearance = physics.world_step(
-            bodies, (physics.new_leg(), physics.new_leg()), terrain, params.gravity, iterations=(30, 60)
+        bodies, legs, _, clearance = world_step(
+            bodies, (new_leg(), new_leg()), terrain, params.gravity, iterations=(30, 60)
         )
         observation = _observe(bodies, legs)
         state = EnvState(
@@ -113,12 +128,12 @@ class LunarLander(environment.Environment[EnvState, EnvParams]):
         """A step whose random numbers are given, f32[2] of -1 to 1: by how much the engines miss their aim."""
         main, side, direction = self._throttle(action)
         bodies = _fire(state.bodies, main, side, direction, dispersion / SCALE)
-        bodies, legs, settled, clearance = physics.world_step(bodies, state.legs, state.terrain, params.gravity)
+        bodies, legs, settled, clearance = world_step(bodies, state.legs, state.terrain, params.gravity)
         observation = _observe(bodies, legs)
         shaping = _shaping(observation)
-        rest = jnp.where(physics.at_rest(bodies), state.rest + DT, 0.0)
+        rest = jnp.where(at_rest(bodies), state.rest + DT, 0.0)
         landed = (rest > ASLEEP - DT / 2) & settled
-        lost = (state.clearance < physics.SKIN) | (clearance < physics.IMPACT) | (jnp.abs(observation[0]) >= 1.0)
+        lost = (state.clearance < SKIN) | (clearance < IMPACT) | (jnp.abs(observation[0]) >= 1.0)
         reward = jnp.where(lost, -100.0, shaping - state.shaping - 0.3 * main - 0.03 * side)
         reward = jnp.where(landed, 100.0, reward)
         state = state.replace(
@@ -167,7 +182,7 @@ class LunarLander(environment.Environment[EnvState, EnvParams]):
 
 def _origin(bodies: Bodies) -> Vector:
     """Place of the point that Gymnasium calls the lander's position: where the legs are joined to the hull."""
-    right, up = physics.turned(bodies.angle[0], physics.HULL_ANCHOR)
+    right, up = turned(bodies.angle[0], HULL_ANCHOR)
     return bodies.x[0] + right, bodies.y[0] + up
 
 
@@ -180,12 +195,12 @@ def _fire(bodies: Bodies, main: Scalar, side: Scalar, direction: Scalar, dispers
     along, aside = 4 / SCALE + 2 * dispersion[0], dispersion[1]
     offset = (sin * along - cos * aside, -cos * along - sin * aside)
     impulse = tuple(-MAIN_POWER * main * o for o in offset)
-    bodies = physics.push(bodies, impulse, (at[0] + offset[0], at[1] + offset[1]))
+    bodies = push(bodies, impulse, (at[0] + offset[0], at[1] + offset[1]))
     along, aside = dispersion[0], 3 * dispersion[1] + direction * 12 / SCALE
     offset = (sin * along - cos * aside, -cos * along - sin * aside)
     impulse = tuple(-SIDE_POWER * side * o for o in offset)
     place = (at[0] + offset[0] - sin * 17 / SCALE, at[1] + offset[1] + cos * 14 / SCALE)
-    return physics.push(bodies, impulse, place)
+    return push(bodies, impulse, place)
 
 
 def _observe(bodies: Bodies, legs: tuple[Leg, ...]) -> jax.Array:

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 from flax import struct
 from gymnax.environments import environment, spaces
 
-from neuralmutator.envs import car_physics as physics, car_picture as picture, car_track
-from neuralmutator.envs.car_physics import Car
-from neuralmutator.envs.car_track import Track
+from neuralmutator.envs.car import physics, picture, track as car_track
+from neuralmutator.envs.car.physics import Car
+from neuralmutator.envs.car.track import Track
 
 CHOICES = ((0.0, 0.0, 0.0), (0.6, 0.0, 0.0), (-0.6, 0.0, 0.0), (0.0, 0.2, 0.0), (0.0, 0.0, 0.8))
 """Steering, gas and brake of the discrete actions: nothing, right, left, gas, brake."""

@@ -16,8 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.custom_batching import sequential_vmap
 
-from neuralmutator.envs.car_physics import DT, FPS, HULL, WHEEL_PLACES, WHEEL_RADIUS, WHEEL_WIDTH, Car, origin
-from neuralmutator.envs.car_track import BORDER, MAX_TILES, PLAYFIELD, SCALE, TRACK_WIDTH, Track
+from neuralmutator.envs.car.physics import DT, FPS, HULL, WHEEL_PLACES, WHEEL_RADIUS, WHEEL_WIDTH, Car, origin
+from neuralmutator.envs.car.track import BORDER, MAX_TILES, PLAYFIELD, SCALE, TRACK_WIDTH, Track
 
 PIXELS = 96
 WINDOW = (1000, 800)
@@ -88,7 +88,7 @@ WINDOW_BAR = (WINDOW[1] * SCENE / PIXELS, WINDOW[1])
 SCORE_PLACE = (slice(3, 8), slice(11))
 """Rows of the instruments and columns that a score can touch."""
 
-with np.load(Path(__file__).parent / "assets" / "car_scores.npz") as _file:
+with np.load(Path(__file__).parent / "assets" / "scores.npz") as _file:
     _SCORES, _LOWEST = _file["table"], int(_file["lowest"])
 
 
