@@ -110,7 +110,7 @@ def _walk(angles: jax.Array, xs: jax.Array, ys: jax.Array) -> _Point:
         rounds = walker.rounds + (walker.far & (angle > 0))
         far = jnp.where(angle > 0, False, walker.far | (angle < 0))
         angle = jnp.where(angle < 0, angle + 2 * np.pi, angle)
-        checkpoint = jnp.maximum(walker.checkpoint, jnp.sum(angles < angle))
+        checkpoint = jnp.maximum(walker.checkpoint, jnp.sum(angles < angle, dtype=jnp.int32))
         angle = jnp.where(checkpoint == CHECKPOINTS, angle - 2 * np.pi, angle)
         checkpoint %= CHECKPOINTS
         cos, sin = jnp.cos(heading), jnp.sin(heading)

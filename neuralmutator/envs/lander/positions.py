@@ -1,5 +1,7 @@
 """Corrections of the lander's places: sunken corners, legs beyond their limits, open joints; and fast impacts."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,8 +23,9 @@ from neuralmutator.envs.lander.bodies import (
     SKIN,
     UPPER,
     Bodies,
+    Three,
 )
-from neuralmutator.envs.lander.ground import corner_distances, facing
+from neuralmutator.envs.lander.ground import Ground, corner_distances, facing
 from neuralmutator.envs.lander.velocities import Side
 from neuralmutator.envs.plane import Scalar, Vector, along, cross, dot, least, plus, select, turned
 
@@ -30,8 +33,14 @@ LARGEST_CORRECTION, LARGEST_TURN = 0.2, np.deg2rad(8.0)
 """The most that it corrects at once, m and rad."""
 STIFFNESS = 0.2
 """Share of how far a corner sank in that is corrected at once."""
-IMPACT = 0.005
-"""Distance from the ground at which a fast leg is stopped within a step."""
+IMPACT, TOLERANCE = 0.005, 0.00125
+"""Distance from the ground at which a fast leg is stopped within a step, and by how much that may be missed, m."""
+IMPACTS = 2
+"""Of a leg in a step; Box2D makes up to 8."""
+IMPACT_PASSES, IMPACT_SWEEPS = 3, 20
+"""Over places and velocities of a leg that is stopped; Box2D makes up to 20 and 180, which change nothing more."""
+IMPACT_STIFFNESS = 0.75
+"""Share of how far a corner sank in that one of these passes corrects."""
 
 
 def correct(_: int, carry: tuple, sides: tuple[Side, ...]) -> tuple:
@@ -84,8 +93,18 @@ def correct(_: int, carry: tuple, sides: tuple[Side, ...]) -> tuple:
     return *select(settled, before, after), settled | good
 
 
-def impact(start: Bodies, end: Bodies, side: Side) -> tuple[Bodies, Scalar, Scalar]:
+class _Flight(NamedTuple):
+    """A leg within a step, alone: no joint holds it in Box2D's impacts."""
+
+    place: Three  # x, y and angle
+    velocity: Three
+    left: Scalar  # f32[] time to the end of the step, s
+
+
+def impact(start: Bodies, end: Bodies, side: Side) -> tuple[Bodies, Scalar, Scalar, Scalar]:
     """Stops a leg that would have flown into the ground in this step; its joint hears of it in the next one.
+
+    Where the corner that hits the ground makes the leg turn, the other one may hit it in the same step.
 
     Args:
         start: before the step.
@@ -93,47 +112,104 @@ def impact(start: Bodies, end: Bodies, side: Side) -> tuple[Bodies, Scalar, Scal
         side: the leg.
 
     Returns:
-        Bodies, whether the leg was stopped, and which pieces of ground it struck then, i32.
+        Bodies, whether the leg was stopped, which pieces of ground it struck at last, and which ones at all, i32.
     """
-    body, ground, gap = side.body, side.ground, side.gap
-    places = [(a[body], b[body]) for a, b in zip(start[:3], end[:3], strict=True)]
-    sunk = least(corner_distances(end.x[body], end.y[body], end.angle[body], ground))
-    stopped = (gap > IMPACT) & (sunk < IMPACT) & (sunk > -2.0)
-    share = jnp.clip((gap - IMPACT) / jnp.maximum(gap - sunk, 1e-6), 0.0, 1.0)
-    x, y, angle = (before + share * (after - before) for before, after in places)
-    vx, vy, spin = end.vx[body], end.vy[body], end.spin[body]
-    _, *ends = facing(corner_distances(x, y, angle, ground))
-    points = []
-    for corner in ends:
-        place = turned(angle, corner)
-        distance, normal = ground.distance(x + place[0], y + place[1])
-        points.append((place, normal, distance < SKIN))
-    struck = ground.touched(tuple((x + place[0], y + place[1]) for place, _, _ in points))
-    zero = jnp.zeros_like(vx)
-
-    def sweep(_: int, carry: tuple) -> tuple:
-        (vx, vy, spin), normals, tangents = carry[:3], list(carry[3]), list(carry[4])
-        for i, (place, normal, touches) in enumerate(points):
-            for kind, direction in ((tangents, along(normal)), (normals, normal)):
-                arm = cross(place, direction)
-                speed = (vx - spin * place[1]) * direction[0] + (vy + spin * place[0]) * direction[1]
-                new = kind[i] - speed / (1 / LEG_MASS + arm * arm / LEG_INERTIA)
-                hold = FRICTION * normals[i]
-                new = jnp.maximum(new, 0.0) if kind is normals else jnp.clip(new, -hold, hold)
-                change = jnp.where(touches, new - kind[i], 0.0)
-                kind[i] = kind[i] + change
-                vx += change * direction[0] / LEG_MASS
-                vy += change * direction[1] / LEG_MASS
-                spin += change * arm / LEG_INERTIA
-        return vx, vy, spin, tuple(normals), tuple(tangents)
-
-    vx, vy, spin, _, _ = jax.lax.fori_loop(0, 20, sweep, (vx, vy, spin, (zero, zero), (zero, zero)))
-    left = (1 - share) * DT
-    _, normal = ground.distance(x, y)
-    out = SKIN - LINEAR_SLOP - IMPACT  # contacts rest at the skin less the slop
-    new = (x + normal[0] * out + left * vx, y + normal[1] * out + left * vy, angle + left * spin, vx, vy, spin)
+    body, ground = side.body, side.ground
+    velocity = (end.vx[body], end.vy[body], end.spin[body])
+    begin, finish = (tuple(places[body] for places in bodies[:3]) for bodies in (start, end))
+    stopped, last, ever = jnp.bool_(False), jnp.int32(0), jnp.int32(0)
+    flight = _Flight(begin, velocity, jnp.full_like(velocity[0], DT))
+    for _ in range(IMPACTS):
+        hit, struck, after = _stop(flight, finish, ground)
+        flight = select(hit, after, flight)
+        finish = select(hit, plus(after.place, after.velocity, after.left), finish)
+        stopped, last, ever = stopped | hit, jnp.where(hit, struck, last), ever | jnp.where(hit, struck, 0)
+    new = (*finish, *flight.velocity)
     changed = [
         tuple(jnp.where(stopped, value, old) if i == body else old for i, old in enumerate(olds))
         for value, olds in zip(new, end, strict=True)
     ]
-    return Bodies(*changed), stopped, struck
+    return Bodies(*changed), stopped, last, ever
+
+
+def _stop(flight: _Flight, finish: Three, ground: Ground) -> tuple[Scalar, Scalar, _Flight]:
+    """The next impact of a leg: whether there is one, which pieces of ground it strikes, i32, and the leg after it."""
+
+    def gap_at(share: Scalar | float) -> Scalar:
+        return least(corner_distances(*_between(flight.place, finish, share), ground))
+
+    gap, halfway, sunk = gap_at(0.0), gap_at(0.5), gap_at(1.0)
+    near = (gap > 0) & (gap < IMPACT + TOLERANCE)
+    hit = near | ((gap > IMPACT) & (sunk < IMPACT - TOLERANCE) & (sunk > -2.0))
+    # Box2D bisects, then takes the secant.
+    late = halfway > IMPACT
+    low, high = jnp.where(late, halfway, gap), jnp.where(late, sunk, halfway)
+    share = 0.5 * (jnp.clip((low - IMPACT) / jnp.maximum(low - high, 1e-6), 0.0, 1.0) + late)
+    share = jnp.where(jnp.abs(halfway - IMPACT) < TOLERANCE, 0.5, share)
+    share = jnp.where(near, 0.0, share)
+    x, y, angle = _between(flight.place, finish, share)
+    _, *ends = facing(corner_distances(x, y, angle, ground))
+    touches, points = [], []
+    for corner in ends:
+        right, up = turned(angle, corner)
+        points.append((x + right, y + up))
+        touches.append(ground.distance(*points[-1])[0] < SKIN)
+    struck = ground.touched(tuple(points))
+    place = _pushed_out((x, y, angle), ends, touches, ground)
+    velocity = _stopped(place, flight.velocity, ends, touches, ground)
+    return hit, struck, _Flight(place, velocity, flight.left * (1 - share))
+
+
+def _between(start: Three, end: Three, share: Scalar | float) -> Three:
+    return tuple(a + share * (b - a) for a, b in zip(start, end, strict=True))
+
+
+def _pushed_out(place: Three, corners: list[Vector], touches: list[Scalar], ground: Ground) -> Three:
+    """A leg whose corners have been moved out of the skin, in Box2D's passes."""
+    good = jnp.bool_(False)
+    for _ in range(IMPACT_PASSES):
+        before, deepest = place, jnp.zeros_like(place[0])
+        for corner, touching in zip(corners, touches, strict=True):
+            x, y, angle = place
+            arm = turned(angle, corner)
+            distance, normal = ground.distance(x + arm[0], y + arm[1])
+            deepest = jnp.minimum(deepest, jnp.where(touching, distance - SKIN, 0.0))
+            error = jnp.clip(IMPACT_STIFFNESS * (distance - SKIN + LINEAR_SLOP), -LARGEST_CORRECTION, 0.0)
+            lever = cross(arm, normal)
+            size = jnp.where(touching, -error / (1 / LEG_MASS + lever * lever / LEG_INERTIA), 0.0)
+            place = (
+                x + size * normal[0] / LEG_MASS,
+                y + size * normal[1] / LEG_MASS,
+                angle + size * lever / LEG_INERTIA,
+            )
+        place, good = select(good, before, place), good | (deepest >= -1.5 * LINEAR_SLOP)
+    return place
+
+
+def _stopped(place: Three, velocity: Three, corners: list[Vector], touches: list[Scalar], ground: Ground) -> Three:
+    """Velocity of a leg that the ground has stopped."""
+    x, y, angle = place
+    rows = []
+    for corner, touching in zip(corners, touches, strict=True):
+        arm = turned(angle, corner)
+        distance, normal = ground.distance(x + arm[0], y + arm[1])
+        arm = plus(arm, normal, -0.5 * distance)
+        for direction in (along(normal), normal):
+            lever = cross(arm, direction)
+            mass = jnp.where(touching, 1 / (1 / LEG_MASS + lever * lever / LEG_INERTIA), 0.0)
+            rows.append((direction, lever, mass))
+
+    def sweep(_: int, carry: tuple) -> tuple:
+        (vx, vy, spin), impulses = carry[0], list(carry[1])
+        for i, (direction, lever, mass) in enumerate(rows):
+            new = impulses[i] - (dot((vx, vy), direction) + spin * lever) * mass
+            hold = FRICTION * impulses[i | 1]
+            new = jnp.maximum(new, 0.0) if i % 2 else jnp.clip(new, -hold, hold)
+            change, impulses[i] = new - impulses[i], new
+            vx += change * direction[0] / LEG_MASS
+            vy += change * direction[1] / LEG_MASS
+            spin += change * lever / LEG_INERTIA
+        return (vx, vy, spin), tuple(impulses)
+
+    zero = jnp.zeros_like(x)
+    return jax.lax.fori_loop(0, IMPACT_SWEEPS, sweep, (velocity, (zero,) * 4))[0]
