@@ -5,7 +5,7 @@ from pathlib import Path
 
 import tyro
 
-from neuralmutator.envs.names import action_names, observation_names
+from neuralmutator.envs import action_names, observation_names
 from neuralmutator.experiment.config import build_policy
 from neuralmutator.experiment.play import record
 from neuralmutator.experiment.run_folder import RunFolder

@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from neuralmutator import envs
 from neuralmutator.core.genome import Genome
-from neuralmutator.envs import IN_GYMNASIUM
 from neuralmutator.fitness import host
 from neuralmutator.networks import Network
 
@@ -55,7 +55,7 @@ def gymnasium_returns(
     """
     if not isinstance(episodes, int) or episodes < 1:
         raise ValueError(f"episodes must be a whole number of at least 1, got {episodes!r}")
-    name, arguments = IN_GYMNASIUM.get(env_id, (env_id, {}))
+    name, arguments = envs.in_gymnasium(env_id)
     num_envs = min(episodes, MAX_ENVS)
     with host.gymnasium(
         name, policy, num_envs=num_envs, max_steps=max_steps, workers=workers, env_kwargs=arguments
@@ -79,7 +79,7 @@ def record(env_id: str, policy: Network, genome: Genome, seed: int, max_steps: i
         ValueError: if Gymnasium cannot make the environment, the policy does not fit it, or a number is out of range.
     """
     _check_limit(max_steps)
-    name, arguments = IN_GYMNASIUM.get(env_id, (env_id, {}))
+    name, arguments = envs.in_gymnasium(env_id)
     with _headless(), host.make(name, arguments | {"render_mode": "rgb_array"}) as env:
         limits = [limit for limit in (max_steps, env.spec.max_episode_steps) if limit is not None]
         if not limits:

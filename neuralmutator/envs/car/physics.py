@@ -223,8 +223,8 @@ def _solve(car: Car, rate: jax.Array) -> Car:
     cx, cy = -WHEEL_MASS * jnp.sum(y), WHEEL_MASS * jnp.sum(x)
     coupling = float(np.sum((WHEEL_MASS * ANCHORS.sum(axis=0)) ** 2)) / MASS
     inertia = HULL_INERTIA + 4 * WHEEL_INERTIA + WHEEL_MASS * float(np.sum(ANCHORS**2)) - coupling
-    inertia -= WHEEL_INERTIA * jnp.sum(free)
-    spin = (HULL_INERTIA * car.spin + jnp.sum(turning) - (cx * px + cy * py) / MASS) / inertia
+    held = inertia - WHEEL_INERTIA * jnp.sum(free)
+    spin = (HULL_INERTIA * car.spin + jnp.sum(turning) - (cx * px + cy * py) / MASS) / held
     vx, vy = (px - cx * spin) / MASS, (py - cy * spin) / MASS
     fast = jnp.minimum(car.wheel_spin + MOTOR_IMPULSE / WHEEL_INERTIA, FASTEST_SPIN)
     wheel_spin = jnp.where(free, fast, spin + rate)

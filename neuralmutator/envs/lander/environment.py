@@ -143,7 +143,7 @@ class LunarLander(environment.Environment[EnvState, EnvParams]):
             ValueError: if a number of `params` is out of range, unless it is traced.
         """
         _check(params)
-        index = (jnp.int32(0), jnp.int32(0)) if wind is None else (jnp.int32(wind[0]), jnp.int32(wind[1]))
+        index: Vector = (jnp.int32(0), jnp.int32(0)) if wind is None else (jnp.int32(wind[0]), jnp.int32(wind[1]))
         heights = heights.at[3:8].set(PAD)
         terrain = 0.33 * (jnp.roll(heights, 1) + heights + jnp.roll(heights, -1))[:11]
         zero = jnp.zeros(())

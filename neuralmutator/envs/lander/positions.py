@@ -136,7 +136,8 @@ def _stop(flight: _Flight, finish: Three, ground: Ground) -> tuple[Scalar, Scala
     """The next impact of a leg: whether there is one, which pieces of ground it strikes, i32, and the leg after it."""
 
     def gap_at(share: Scalar | float) -> Scalar:
-        return least(corner_distances(*_between(flight.place, finish, share), ground))
+        x, y, angle = _between(flight.place, finish, share)
+        return least(corner_distances(x, y, angle, ground))
 
     gap, halfway, sunk = gap_at(0.0), gap_at(0.5), gap_at(1.0)
     near = (gap > 0) & (gap < IMPACT + TOLERANCE)
