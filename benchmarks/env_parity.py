@@ -166,6 +166,7 @@ def compare(seeds: range, pilot: Pilot, wind: bool = False) -> tuple[dict[str, f
     """Numbers and rows of a table about one pilot, and its returns."""
     real = [in_gymnasium(seed, pilot, wind) for seed in seeds]
     observations, returns, lengths, last = in_ours(seeds, pilot, wind)
+    open_loop = pilot is RANDOM
     pilot = pilot._replace(name=f"{pilot.name}_in_wind") if wind else pilot
     totals, lasts = np.array([r.sum() for _, r in real]), np.array([r[-1] for _, r in real])
     numbers = {
@@ -173,7 +174,7 @@ def compare(seeds: range, pilot: Pilot, wind: bool = False) -> tuple[dict[str, f
         f"{pilot.name}_median_difference": float(np.median(np.abs(totals - returns))),
         f"{pilot.name}_outcomes_agree": float(np.mean(outcome(lasts) == outcome(last))),
     }
-    if wind or pilot is RANDOM:
+    if open_loop:
         errors = flight_errors(real, observations)
         name = "wind_error" if wind else "flight_error"
         numbers |= {f"{name}_max": float(errors.max()), f"{name}_median": float(np.median(errors))}
@@ -225,7 +226,7 @@ def main(options: Options) -> None:
     folders = [RunFolder(path) for path in options.runs]
     landers = [folder for folder in folders if folder.config.env == "LunarLander-v3" and not remembers(folder)]
     pilots = [(pilot, False) for pilot in (RANDOM, HEURISTIC, *map(champion_of, landers))]
-    for pilot, wind in (*pilots, (HEURISTIC, True)):
+    for pilot, wind in (*pilots, (RANDOM, True), (HEURISTIC, True)):
         found, lines, sample = compare(range(options.episodes), pilot, wind)
         numbers |= found
         rows += lines

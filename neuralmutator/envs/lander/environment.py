@@ -118,7 +118,7 @@ class LunarLander(environment.Environment[EnvState, EnvParams]):
         """A new ground, and a lander thrown into the sky above it.
 
         Raises:
-            ValueError: if a number of `params` is out of range, unless it is traced.
+            ValueError: if a number of `params` is out of range; traced ones (also by `reset`, which is jitted) pass.
         """
         key_heights, key_push = jax.random.split(key)
         heights = jax.random.uniform(key_heights, (12,), maxval=HEIGHT / 2)
@@ -140,7 +140,7 @@ class LunarLander(environment.Environment[EnvState, EnvParams]):
             wind: i32[2] where the patterns of the wind and of its torque begin, from -9999 to 9998; None: at 0.
 
         Raises:
-            ValueError: if a number of `params` is out of range, unless it is traced.
+            ValueError: if a number of `params` is out of range; traced ones (also by `reset`, which is jitted) pass.
         """
         _check(params)
         index: Vector = (jnp.int32(0), jnp.int32(0)) if wind is None else (jnp.int32(wind[0]), jnp.int32(wind[1]))

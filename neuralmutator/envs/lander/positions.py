@@ -35,8 +35,6 @@ STIFFNESS = 0.2
 """Share of how far a corner sank in that is corrected at once."""
 IMPACT, TOLERANCE = 0.005, 0.00125
 """Distance from the ground at which a fast leg is stopped within a step, and by how much that may be missed, m."""
-IMPACTS = 2
-"""Of a leg in a step; Box2D makes up to 8."""
 IMPACT_PASSES, IMPACT_SWEEPS = 3, 10
 """Over places and velocities of a leg that is stopped; Box2D makes up to 20 and 180, which change nothing more."""
 IMPACT_STIFFNESS = 0.75
@@ -101,10 +99,11 @@ class _Flight(NamedTuple):
     left: Scalar  # f32[] time to the end of the step, s
 
 
-def impact(start: Bodies, end: Bodies, side: Side) -> tuple[Bodies, Scalar, Scalar, Scalar]:
+def impact(start: Bodies, end: Bodies, side: Side) -> tuple[Bodies, Scalar, Scalar]:
     """Stops a leg that would have flown into the ground in this step; its joint hears of it in the next one.
 
-    Where the corner that hits the ground makes the leg turn, the other one may hit it in the same step.
+    Box2D goes on and finds the impact of the other corner in the same step. That is left out: it would cost half as
+    much as the rest of the step.
 
     Args:
         start: before the step.
@@ -112,38 +111,30 @@ def impact(start: Bodies, end: Bodies, side: Side) -> tuple[Bodies, Scalar, Scal
         side: the leg.
 
     Returns:
-        Bodies, whether the leg was stopped, which pieces of ground it struck at last, and which ones at all, i32.
+        Bodies, whether the leg was stopped, and which pieces of ground it struck then, i32.
     """
-    body, ground = side.body, side.ground
+    body = side.body
     velocity = (end.vx[body], end.vy[body], end.spin[body])
     begin, finish = (tuple(places[body] for places in bodies[:3]) for bodies in (start, end))
     flight = _Flight(begin, velocity, jnp.full_like(velocity[0], DT))
-
-    def next_impact(_: int, carry: tuple) -> tuple:
-        flight, finish, stopped, last, ever = carry
-        hit, struck, after = _stop(flight, finish, ground)
-        flight = select(hit, after, flight)
-        finish = select(hit, plus(after.place, after.velocity, after.left), finish)
-        return flight, finish, stopped | hit, jnp.where(hit, struck, last), ever | jnp.where(hit, struck, 0)
-
-    nothing = (jnp.bool_(False), jnp.int32(0), jnp.int32(0))
-    flight, finish, stopped, last, ever = jax.lax.fori_loop(0, IMPACTS, next_impact, (flight, finish, *nothing))
-    new = (*finish, *flight.velocity)
+    stopped, struck, after = _stop(flight, finish, side)
+    new = (*plus(after.place, after.velocity, after.left), *after.velocity)
     changed = [
         tuple(jnp.where(stopped, value, old) if i == body else old for i, old in enumerate(olds))
         for value, olds in zip(new, end, strict=True)
     ]
-    return Bodies(*changed), stopped, last, ever
+    return Bodies(*changed), stopped, struck
 
 
-def _stop(flight: _Flight, finish: Three, ground: Ground) -> tuple[Scalar, Scalar, _Flight]:
-    """The next impact of a leg: whether there is one, which pieces of ground it strikes, i32, and the leg after it."""
+def _stop(flight: _Flight, finish: Three, side: Side) -> tuple[Scalar, Scalar, _Flight]:
+    """The impact of a leg: whether there is one, which pieces of ground it strikes, i32, and the leg after it."""
+    ground = side.ground
 
     def gap_at(share: Scalar | float) -> Scalar:
         x, y, angle = _between(flight.place, finish, share)
         return least(corner_distances(x, y, angle, ground))
 
-    gap, halfway, sunk = gap_at(0.0), gap_at(0.5), gap_at(1.0)
+    gap, halfway, sunk = side.gap, gap_at(0.5), gap_at(1.0)
     near = (gap > 0) & (gap < IMPACT + TOLERANCE)
     hit = near | ((gap > IMPACT) & (sunk < IMPACT - TOLERANCE) & (sunk > -2.0))
     # Box2D bisects, then takes the secant.

@@ -88,9 +88,9 @@ def world_step(
     )
     moved = Bodies(x, y, angle, vx, vy, spin)
     for k, (side, leg, before) in enumerate(zip(sides, ended, legs, strict=True)):
-        moved, stopped, struck, ever = impact(bodies, moved, side)
+        moved, stopped, struck = impact(bodies, moved, side)
         # A contact that begins sets the report, one that ends takes it back, be there others; impacts come last.
         report = ((before.touched & ~leg.touched) == 0) & (before.contact | ((leg.touched & ~before.touched) != 0))
-        report |= stopped & ((ever & ~leg.touched) != 0)
+        report |= stopped & ((struck & ~leg.touched) != 0)
         ended[k] = leg._replace(touched=jnp.where(stopped, struck, leg.touched), contact=report)
     return Stepped(moved, tuple(ended), settled, clearance(moved, ground_near(terrain, bodies.x[0])))

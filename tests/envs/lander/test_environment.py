@@ -63,8 +63,9 @@ def test_throttles():
 
 
 def test_wind_is_gymnasiums(parity):
-    numbers, rows, _ = parity["compare"](range(100), parity["HEURISTIC"], wind=True)
+    numbers, *_ = parity["compare"](range(40), parity["RANDOM"], wind=True)
     assert numbers["wind_error_max"] <= 1e-2 and numbers["wind_error_median"] <= 1e-4
+    numbers, rows, _ = parity["compare"](range(100), parity["HEURISTIC"], wind=True)
     assert numbers["heuristic_in_wind_outcomes_agree"] >= 0.93
     assert numbers["heuristic_in_wind_median_difference"] <= 3
     calm = parity["compare"](range(100), parity["HEURISTIC"])[1]
@@ -108,4 +109,4 @@ def test_gravities_that_gymnasium_refuses_are_refused(gravity):
     with pytest.raises(ValueError, match=r"gravity must lie in \(-12, 0\), got"):
         LunarLander(gravity=gravity)
     with pytest.raises(ValueError, match=r"gravity must lie in \(-12, 0\), got"):
-        ENV.reset(jax.random.key(0), ENV.default_params.replace(gravity=gravity))
+        ENV.reset_env(jax.random.key(0), ENV.default_params.replace(gravity=gravity))
