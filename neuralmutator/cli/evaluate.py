@@ -5,10 +5,10 @@ from pathlib import Path
 
 import tyro
 
-from neuralmutator.experiment.config import build_policy
-from neuralmutator.experiment.evolve import fresh_returns
-from neuralmutator.experiment.play import bootstrap_interval, gymnasium_returns
-from neuralmutator.experiment.run_folder import RunFolder
+from neuralmutator.runs.config import build_policy
+from neuralmutator.runs.evolve import fresh_returns
+from neuralmutator.runs.folder import RunFolder
+from neuralmutator.runs.play import bootstrap_interval, gymnasium_returns
 
 
 @dataclass(frozen=True)

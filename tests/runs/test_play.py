@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from neuralmutator import Genome, networks
-from neuralmutator.experiment.play import bootstrap_interval, gymnasium_returns, record
+from neuralmutator.runs.play import bootstrap_interval, gymnasium_returns, record
 from neuralmutator.networks import structure as topology
 
 
