@@ -2,7 +2,7 @@
 
 from neuralmutator.fitness.host.evaluation import HostFitness, MemberFitness, Results, gymnasium
 from neuralmutator.fitness.host.evolution import on_host, rollout_on_host
-from neuralmutator.fitness.host.interface import Interface, interface, make, sizes
+from neuralmutator.fitness.host.interface import Interface, interface_of, make, sizes
 from neuralmutator.fitness.host.recording import Recording, record
 
 __all__ = [
@@ -12,7 +12,7 @@ __all__ = [
     "Recording",
     "Results",
     "gymnasium",
-    "interface",
+    "interface_of",
     "make",
     "on_host",
     "record",

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from neuralmutator.core import Genome, check
-from neuralmutator.fitness.host.interface import Interface, MakeEnv, batched_act, check_policy, interface, make
+from neuralmutator.fitness.host.interface import Interface, MakeEnv, batched_act, check_policy, interface_of, make
 from neuralmutator.fitness.host.schedule import Schedule
 from neuralmutator.fitness.host.workers import WorkerPool
 from neuralmutator.networks import Network
@@ -150,7 +150,9 @@ class MemberFitness:
         """
         _check_concrete(keys, population)
         members = population.policy.shape[0]
-        seeds = jnp.stack([_seeds(key, (self.episodes,)) for key in keys]) if keys.ndim else _seeds(keys, (self.episodes,))
+        seeds = (
+            jnp.stack([_seeds(key, (self.episodes,)) for key in keys]) if keys.ndim else _seeds(keys, (self.episodes,))
+        )
         results = self.host.evaluate_seeds(population, np.broadcast_to(seeds, (members, self.episodes)))
         env_steps = jnp.asarray(results.lengths.sum(axis=1), jnp.int32)
         return jnp.asarray(results.returns.mean(axis=1), jnp.float32), {"env_steps": env_steps}
@@ -213,7 +215,7 @@ def gymnasium(
         raise ValueError(f"workers must be 0 on Windows, got {workers!r}")
     check.number(0, math.inf, open_low=True, timeout=timeout)
     with make(env, env_kwargs) as sample:
-        found = interface(sample)
+        found = interface_of(sample)
         check_policy(policy, found)
         if callable(env):
             make_env = partial(env, **(env_kwargs or {}))

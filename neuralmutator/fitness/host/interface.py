@@ -66,7 +66,7 @@ def make(env: "str | EnvSpec | MakeEnv", env_kwargs: Mapping[str, Any] | None = 
         raise ValueError(f"env {env!r} cannot be made by Gymnasium: {' '.join(str(error).split())}") from error
 
 
-def interface(env: "gymnasium.Env") -> Interface:
+def interface_of(env: "gymnasium.Env") -> Interface:
     """The shapes of an environment.
 
     Observations other than a Box are flattened, each number of choice to a one-hot vector. The action is the argmax of
@@ -85,19 +85,17 @@ def interface(env: "gymnasium.Env") -> Interface:
         ) from error
     num_outputs, to_action, action_dtype = _action(name, env.action_space)
     dtype = np.uint8 if observations.dtype == np.uint8 else np.float32
-    return Interface(
-        name, observations.shape or (1,), dtype, num_outputs, to_action, action_dtype, _time_limit(env)
-    )
+    return Interface(name, observations.shape or (1,), dtype, num_outputs, to_action, action_dtype, _time_limit(env))
 
 
 def sizes(env: "str | EnvSpec | MakeEnv", env_kwargs: Mapping[str, Any] | None = None) -> tuple[tuple[int, ...], int]:
     """Shape of an environment's observation as a policy sees it, and the number of outputs that its actions need.
 
     Raises:
-        ValueError: as `make` and `interface` do.
+        ValueError: as `make` and `interface_of` do.
     """
     with make(env, env_kwargs) as sample:
-        found = interface(sample)
+        found = interface_of(sample)
     return found.shape, found.num_outputs
 
 
@@ -123,8 +121,8 @@ def batched_act(policy: Network, found: Interface) -> Callable[..., tuple[Any, j
 
     Returns:
         ``(population [N], members i32[S], memory [S, ...], first bool[S], due bool[S], observations [S, ...]) ->
-        (memory [S, ...], actions [S, ...], valid bool[S])``: `members` says whose policy acts in an environment, `first`
-        whether its episode begins, `due` whether it is to act at all.
+        (memory [S, ...], actions [S, ...], valid bool[S])``: `members` says whose policy acts in an environment,
+        `first` whether its episode begins, `due` whether it is to act at all.
     """
 
     def one(population: Genome, member: jax.Array, memory: Any, first: jax.Array, due: jax.Array, x: jax.Array) -> Any:
@@ -161,7 +159,7 @@ def _action(name: str, space: Any) -> tuple[int, Callable[[jax.Array], jax.Array
     if isinstance(space, spaces.MultiBinary):
         return math.prod(space.shape), lambda output: output.reshape(space.shape) > 0, space.dtype
     if isinstance(space, spaces.Box):
-        whole = space.dtype.kind in "iu"
+        whole = np.dtype(space.dtype).kind in "iu"
 
         def clip(output: jax.Array) -> jax.Array:
             clipped = jnp.clip(output.reshape(space.shape), space.low, space.high)

@@ -1,7 +1,7 @@
 """Gymnasium environments that one process steps; run as a program, the process of a worker.
 
-It imports neither JAX nor neuralmutator: a worker starts fast and stays small. Gymnasium is imported by the environments
-themselves, when they are made.
+It imports neither JAX nor neuralmutator: a worker starts fast and stays small. Gymnasium is imported when the
+environments are made.
 """
 
 from __future__ import annotations
