@@ -71,6 +71,22 @@ def test_evaluate_plays_the_champion_in_both_worlds(run, capsys):
         assert "4 episodes" in printed and "95 % interval" in printed and "min" in printed
 
 
+@pytest.mark.parametrize("world", [[], ["--gymnasium"]], ids=["gymnax", "gymnasium"])
+def test_evaluate_refuses_what_says_nothing(copy, world, capsys):
+    assert "seed must be" in complaint(capsys, "evaluate", copy, "--seed", "-1", *world)
+    folder = RunFolder(copy)
+    champion = folder.load_champion()
+    broken = np.array(champion.policy)
+    broken[:2] = np.nan, np.inf
+    folder.save_champion(champion._replace(policy=broken))
+    assert "genome must have finite weights, got 2 of" in complaint(capsys, "evaluate", copy, *world)
+
+
+def test_evaluate_claims_no_interval_for_one_episode(run, capsys):
+    assert main(["evaluate", str(run), "--episodes", "1", "--gymnasium"]) == 0
+    assert "interval" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("world", [[], ["--gymnasium"]])
 def test_evaluate_with_another_time_limit(run, world, capsys):
     assert main(["evaluate", str(run), "--episodes", "4", "--max-steps", "3", *world]) == 0

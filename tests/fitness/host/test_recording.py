@@ -1,7 +1,7 @@
 """Recordings of episodes in the real Gymnasium."""
 
 import os
-from types import MappingProxyType
+from typing import ClassVar
 
 import gymnasium
 import jax
@@ -94,7 +94,7 @@ def test_a_recording_of_no_steps_is_refused():
 class Mosaic(gymnasium.Env):
     """Two choices and nested observations; draws one grey picture."""
 
-    metadata = MappingProxyType({"render_modes": ["rgb_array"]})
+    metadata: ClassVar = {"render_modes": ["rgb_array"]}
     render_mode = "rgb_array"
     observation_space = gymnasium.spaces.Dict(a=gymnasium.spaces.Discrete(3), b=gymnasium.spaces.Box(-1, 1, (2,)))
     action_space = gymnasium.spaces.MultiDiscrete([2, 3])
