@@ -116,15 +116,17 @@ class Schedule:
         state.memory, actions, valid = self.batched_act(
             self.population, members, state.memory, first, due, observations
         )
-        return np.array(actions), np.array(valid)
+        return np.asarray(actions), np.asarray(valid)
 
     def step(self, actions: np.ndarray, valid: np.ndarray) -> None:
         """Steps the environments that are due; an action that is not valid ends its episode, whose return is NaN."""
         state = self.state
-        broken = np.flatnonzero((state.due > 0) & ~valid)
-        state.total[broken] = np.nan
-        self.done(broken)
         due = np.flatnonzero(state.due)
+        if not valid[due].all():
+            broken = due[~valid[due]]
+            state.total[broken] = np.nan
+            self.done(broken)
+            due = due[valid[due]]
         for part, (observations, rewards, ended) in self.call("step", due, self.interface.actions(actions[due])):
             self.observe(part, observations)
             slots = np.array(part)
@@ -133,7 +135,7 @@ class Schedule:
             state.due[slots] -= 1
             if self.max_steps is not None:
                 ended = ended | (state.length[slots] >= self.max_steps)
-            self.done(slots[ended])
+            self.done(slots[np.asarray(ended)])
 
     def done(self, slots: np.ndarray) -> None:
         """Notes the results of slots whose episodes are over."""
