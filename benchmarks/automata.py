@@ -22,8 +22,8 @@ from rich.table import Table
 
 from neuralmutator import nca, rollout
 from neuralmutator.core import each
-from neuralmutator.experiment.nca import BUNDLED, FilmConfig, Model, NcaConfig, film, load
 from neuralmutator.plots.nca import film_strip
+from neuralmutator.runs.nca import BUNDLED, FilmConfig, Model, NcaConfig, film, load
 
 MOMENTS = (64, 80, 96, 200, 500, 1000, 10_000)
 ANGLES = (30, 45, 90)

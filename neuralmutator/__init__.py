@@ -2,7 +2,6 @@
 
 from neuralmutator import core, envs, fitness, measures, mutators, nca, networks, population, quine
 from neuralmutator.core import Genome, rollout
-from neuralmutator.experiment import presets
 from neuralmutator.population import (
     Evolution,
     Generation,
@@ -14,6 +13,7 @@ from neuralmutator.population import (
     selection,
     speciation,
 )
+from neuralmutator.runs import presets
 
 __all__ = [
     "Evolution",

@@ -9,12 +9,12 @@ import tyro
 
 from neuralmutator import nca as automata
 from neuralmutator.cli.options import RunOptions
-from neuralmutator.experiment import nca as runs
-from neuralmutator.experiment.nca import BUNDLED, FilmConfig, NcaConfig
-from neuralmutator.experiment.page import write_page
-from neuralmutator.experiment.run_folder import RunFolder
 from neuralmutator.plots.nca import film_frames, film_strip, loss_figure, pool_sheet
 from neuralmutator.plots.video import check_video, write_video
+from neuralmutator.runs import nca as runs
+from neuralmutator.runs.folder import RunFolder
+from neuralmutator.runs.nca import BUNDLED, FilmConfig, NcaConfig
+from neuralmutator.runs.page import write_page
 
 STRIP = (0, 8, 16, 24, 32, 40, 48, 64, 80, 96, 128, 200, 300, 400, 600, 800)
 """Updates that the film strip of a run shows."""

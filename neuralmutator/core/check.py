@@ -9,6 +9,7 @@ from collections.abc import Collection
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 
 def is_traced(value: Any) -> bool:
@@ -58,3 +59,12 @@ def one_of(allowed: Collection[Any], /, **values: Any) -> None:
     for name, value in values.items():
         if value not in allowed:
             raise ValueError(f"{name} must be one of {', '.join(map(str, allowed))}, got {value!r}")
+
+
+def random_key(**values: Any) -> None:
+    """Raises ValueError unless every value is one key of ``jax.random.key``."""
+    for name, value in values.items():
+        dtype = getattr(value, "dtype", None)
+        if dtype is None or not jnp.issubdtype(dtype, jax.dtypes.prng_key) or value.shape != ():
+            found = repr(value) if dtype is None else f"an array of dtype {dtype} and shape {value.shape}"
+            raise ValueError(f"{name} must come from jax.random.key, got {found}")

@@ -10,6 +10,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from neuralmutator.core import check
+
 PyTree = Any
 Step = Callable[[jax.Array, PyTree], tuple[PyTree, PyTree]]
 
@@ -34,8 +36,7 @@ def rollout(
     Returns:
         The last state, and the infos stacked to ``[length, ...]``.
     """
-    if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
-        raise ValueError(f"key must come from jax.random.key, got an array of dtype {key.dtype}")
+    check.random_key(key=key)
 
     def moment(state: PyTree, t: jax.Array) -> tuple[PyTree, PyTree]:
         return step(jax.random.fold_in(key, t), state)

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageSequence
 
 from neuralmutator.envs.names import NAMES, action_names, observation_names
-from neuralmutator.experiment.play import Recording
+from neuralmutator.fitness.host import Recording
 from neuralmutator.plots.replay import WIDTH, replay_video
 
 STEPS = 7

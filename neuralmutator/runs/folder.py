@@ -14,7 +14,7 @@ import orbax.checkpoint as ocp
 
 from neuralmutator.core import PyTree
 from neuralmutator.core.genome import Genome
-from neuralmutator.experiment.config import Config, changes, from_dict
+from neuralmutator.runs.config import Config, changes, from_dict
 
 
 class RunError(Exception):

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from neuralmutator import nca
-from neuralmutator.experiment.nca import BUNDLED, Model, NcaConfig, load
-from neuralmutator.experiment.page import page
+from neuralmutator.runs.nca import BUNDLED, Model, NcaConfig, load
+from neuralmutator.runs.page import page
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 SIZE = 24

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress as Bars, TextColumn, TimeRemainingColumn
 
-from neuralmutator.experiment.config import Config
+from neuralmutator.runs.config import Config
 
 
 class Progress(AbstractContextManager):

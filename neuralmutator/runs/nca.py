@@ -17,10 +17,10 @@ import numpy as np
 
 from neuralmutator import nca
 from neuralmutator.core import rollout
-from neuralmutator.experiment.progress import Progress
-from neuralmutator.experiment.run_folder import RunError, RunFolder
-from neuralmutator.experiment.runner import chunk_size, compile_chunk, drive, rows_of
-from neuralmutator.experiment.targets import load_target
+from neuralmutator.runs.progress import Progress
+from neuralmutator.runs.folder import RunError, RunFolder
+from neuralmutator.runs.runner import chunk_size, compile_chunk, drive, rows_of
+from neuralmutator.runs.targets import load_target
 
 POOL_SHOWN = 60
 """Grids of the pool that a run folder keeps a picture of."""
@@ -176,7 +176,7 @@ def load(source: str | Path) -> Model:
     """
     path = Path(source)
     if str(source) in BUNDLED and not path.exists():
-        packed = resources.files("neuralmutator.experiment") / "assets" / f"{source}.npz"
+        packed = resources.files("neuralmutator.runs") / "assets" / f"{source}.npz"
         return _unpack(packed.read_bytes(), str(source))
     if path.is_file():
         return _unpack(path.read_bytes(), str(path))

@@ -4,7 +4,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+import types
 
 import cloudpickle
 import flax.linen as nn
@@ -13,9 +15,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from gymnasium import spaces, wrappers
 
-from neuralmutator import fitness, networks
+from neuralmutator import core, fitness, networks
 from neuralmutator.core.genome import Genome, take
+from neuralmutator.fitness.host import evaluation
 
 # What is made here must reach a worker without this module, which imports JAX.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -125,7 +129,7 @@ def test_memory_starts_anew_in_every_episode():
                 ended, length = terminated or truncated, length + 1
             kept.append(length)
     with fitness.gymnasium("CartPole-v1", policy, num_envs=1) as evaluate:
-        returns, _ = evaluate.play(population, np.broadcast_to(seeds, (MEMBERS, 3)))
+        returns = evaluate.evaluate_seeds(population, np.broadcast_to(seeds, (MEMBERS, 3))).returns
     assert returns.ravel().tolist() != kept
     assert returns[:, 0].tolist() == [by_hand(env, policy, take(population, i), seeds[0])[0] for i in range(MEMBERS)]
 
@@ -184,7 +188,7 @@ def test_images_stay_bytes_and_actions_start_where_they_start(workers):
     policy = networks.from_flax(Bytes(), jnp.zeros((4, 4, 3), jnp.uint8))
     population = population_of(policy)
     want, steps = results_by_hand(pictures()(), policy, population, seeds_of(KEY, 3))
-    with fitness.gymnasium(pictures(), policy, episodes=3, num_envs=4, workers=workers) as evaluate:
+    with fitness.gymnasium(pictures(), policy, episodes=3, num_envs=4, workers=workers, max_steps=9) as evaluate:
         got, info = evaluate(KEY, population)
     assert got.tolist() == want.tolist() and info["env_steps"] == steps
     assert len(set(want)) > 2
@@ -221,15 +225,21 @@ def test_members_meet_the_same_episodes_unless_told_otherwise(common):
     assert len(seeds) == 3 * MEMBERS and len(set(seeds)) == (3 if common else 3 * MEMBERS)
 
 
-def test_what_is_not_a_number_dies_alone():
-    policy = networks.mlp(3, 1, (4,))
+@pytest.mark.parametrize(
+    ("name", "sizes", "steps"), [("Pendulum-v1", (3, 1), 20), ("CartPole-v1", (4, 2), 9)], ids=["box", "discrete"]
+)
+def test_what_is_not_a_number_dies_alone(name, sizes, steps):
+    """A choice among outputs that are not numbers is no choice, either."""
+    policy = networks.mlp(*sizes, (4,))
     population = population_of(policy)
     broken = population._replace(policy=population.policy.at[2].set(jnp.nan))
-    with fitness.gymnasium("Pendulum-v1", policy, episodes=2, num_envs=5, max_steps=20) as evaluate:
-        whole, _ = evaluate(KEY, population)
+    with fitness.gymnasium(name, policy, episodes=2, num_envs=5, max_steps=steps) as evaluate:
+        whole, info_whole = evaluate(KEY, population)
         got, info = evaluate(KEY, broken)
+        lengths = evaluate.evaluate_seeds(broken, np.tile(seeds_of(KEY, 2), (MEMBERS, 1))).lengths
     assert np.isnan(got).tolist() == [i == 2 for i in range(MEMBERS)]
-    assert np.delete(got, 2).tolist() == np.delete(whole, 2).tolist() and info["env_steps"] == 20 * 2 * (MEMBERS - 1)
+    assert np.delete(got, 2).tolist() == np.delete(whole, 2).tolist()
+    assert lengths[2].tolist() == [0, 0] and info["env_steps"] == lengths.sum() < info_whole["env_steps"]
 
 
 def poles(event=None, at=12):
@@ -280,19 +290,19 @@ def lives(pid):
 
 
 def pids_of(evaluate):
-    return [worker.process.pid for worker in evaluate.team.workers]
+    return [worker.process.pid for worker in evaluate.pool.workers]
 
 
 def watched(evaluate):
     """A list that comes to hold which members play side by side, whenever this changes."""
-    think, schedule = evaluate.think, [None]
+    act, schedule = evaluate.batched_act, [None]
 
-    def watched_think(population, members, *rest):
+    def watched_act(population, members, *rest):
         if members.tolist() != schedule[-1]:
             schedule.append(members.tolist())
-        return think(population, members, *rest)
+        return act(population, members, *rest)
 
-    evaluate.think = watched_think
+    evaluate.batched_act = watched_act
     return schedule
 
 
@@ -341,7 +351,7 @@ def test_a_worker_that_died_between_two_evaluations(alone):
 def test_a_worker_that_keeps_dying_is_an_error():
     policy = POLICIES["fixed"]
     evaluate = fitness.gymnasium(poles(die, 3), policy, num_envs=2, workers=1)
-    with pytest.raises(RuntimeError, match="worker 0 died with exit code -9, as 3 times before amid the episode"):
+    with pytest.raises(RuntimeError, match="worker 0 died with exit code -9, as 3 times before during the episode"):
         evaluate(KEY, population_of(policy))
 
 
@@ -368,7 +378,7 @@ def test_a_worker_has_neither_jax_nor_this_package():
     def make_env():
         return pictures(unwanted=() if os.getpid() == here else ("jax", "neuralmutator"))()
 
-    with fitness.gymnasium(make_env, policy, num_envs=1, workers=1) as evaluate:
+    with fitness.gymnasium(make_env, policy, num_envs=1, workers=1, max_steps=9) as evaluate:
         evaluate(KEY, population_of(policy, members=1))
 
 
@@ -410,17 +420,35 @@ def test_no_worker_survives_its_parent():
     assert not any(map(lives, pids))
 
 
+class Odd(gymnasium.Env):
+    def __init__(self, observation_space):
+        self.observation_space = observation_space
+        self.action_space = spaces.Tuple([spaces.Discrete(2), spaces.Discrete(2)])
+
+
+def with_a_lock():
+    lock = threading.Lock()
+    return lambda: gymnasium.make("CartPole-v1") if lock else None
+
+
 REFUSED = {
     "no such game": ({"env": "NoSuchGame-v0"}, "env 'NoSuchGame-v0' cannot be made by Gymnasium"),
     "its arguments": ({"env_kwargs": {"gravy": 1}}, "'CartPole-v1' cannot be made by Gymnasium.*gravy"),
     "no environment": ({"env": lambda: 3}, "must make a gymnasium.Env, got int"),
     "observations": ({"env": "Acrobot-v1"}, r"observations of Acrobot-v1.*\(6,\)"),
     "outputs": ({"policy": networks.mlp(4, 3, (8,))}, "2 outputs for CartPole-v1"),
-    "kind of observation": ({"env": "Blackjack-v1"}, "observations of Blackjack-v1 must be one array"),
+    "an environment": (
+        {"env": gymnasium.make("CartPole-v1")},
+        "env must be a name, .* or a function .* got <TimeLimit",
+    ),
+    "several": ({"env": gymnasium.make_vec("CartPole-v1", 2)}, "env must be a name, .* or a function .* got "),
+    "kind of observation": ({"env": lambda: Odd(spaces.Sequence(spaces.Discrete(2)))}, "observations of Odd must be"),
+    "kind of action": ({"env": lambda: Odd(spaces.Box(0, 1, (4,)))}, "actions of Odd must be Discrete, .* got Tuple"),
+    "pickles": ({"env": with_a_lock(), "workers": 1}, "env must be one that can be sent to workers, .*lock"),
     "episodes": ({"episodes": 0}, "episodes must be .* got 0"),
     "num_envs": ({"num_envs": 2.5}, "num_envs must be .* got 2.5"),
     "max_steps": ({"max_steps": 0}, "max_steps must be .* got 0"),
-    "no workers": ({"workers": -1}, "workers must lie between 0 and num_envs = 64, got -1"),
+    "no workers": ({"workers": -1}, "workers must be a whole number of at least 0, got -1"),
     "idle workers": ({"workers": 9, "num_envs": 8}, "workers must lie between 0 and num_envs = 8, got 9"),
     "timeout": ({"timeout": 0}, "timeout must be .* got 0"),
 }
@@ -431,6 +459,93 @@ def test_bad_input_is_refused_in_one_line(change, message):
     with pytest.raises(ValueError, match=message) as refusal:
         fitness.gymnasium(**{"env": "CartPole-v1", "policy": POLICIES["fixed"]} | change)
     assert "\n" not in str(refusal.value)
+
+
+def test_workers_are_refused_where_there_are_none(monkeypatch):
+    monkeypatch.setattr(evaluation, "os", types.SimpleNamespace(name="nt"))
+    fitness.gymnasium("CartPole-v1", POLICIES["fixed"])
+    with pytest.raises(ValueError, match="workers must be 0 on Windows, got 2"):
+        fitness.gymnasium("CartPole-v1", POLICIES["fixed"], workers=2)
+
+
+@pytest.mark.parametrize("key", [0, jax.random.PRNGKey(0), jax.random.split(KEY)], ids=["int", "raw", "two"])
+def test_what_is_no_key_is_refused(key):
+    with (
+        fitness.gymnasium("CartPole-v1", POLICIES["fixed"]) as evaluate,
+        pytest.raises(ValueError, match=r"key must come from jax\.random\.key, got") as refusal,
+    ):
+        evaluate(key, population_of(POLICIES["fixed"]))
+    assert "\n" not in str(refusal.value)
+
+
+def test_an_episode_that_may_last_for_ever_is_announced(recwarn):
+    policy = POLICIES["fixed"]
+
+    def endless():
+        return gymnasium.make("CartPole-v1").unwrapped
+
+    for env, limit in (("CartPole-v1", None), (endless, 5), (lambda: wrappers.TimeLimit(endless(), 5), None)):
+        fitness.gymnasium(env, policy, max_steps=limit)
+    assert not recwarn.list
+    gymnasium.register("Endless-v0", entry_point=endless)
+    with pytest.warns(UserWarning, match="^Endless-v0 has no time limit: .* give max_steps$") as warned:
+        fitness.gymnasium("Endless-v0", policy)
+    assert warned[0].filename == __file__
+
+
+def test_it_says_that_it_runs_on_the_host():
+    with fitness.gymnasium("CartPole-v1", POLICIES["fixed"]) as evaluate:
+        assert evaluate.runs_on_host is True
+        for function in (evaluate, evaluate.of_members(2).many):
+            with pytest.raises(ValueError, match="evaluated on the host and cannot be traced: use ask and tell"):
+                jax.jit(function)(KEY, population_of(POLICIES["fixed"]))
+
+
+def test_a_fitness_of_members_plays_the_episodes_of_their_own_keys():
+    policy = POLICIES["fixed"]
+    population, keys = population_of(policy), jax.random.split(KEY, MEMBERS)
+    env = gymnasium.make("CartPole-v1")
+    with fitness.gymnasium("CartPole-v1", policy, episodes=7, num_envs=5) as evaluate:
+        of_members = evaluate.of_members(3)
+        own, info = core.evaluate_members(of_members, keys, population)
+        common, _ = core.evaluate_members(of_members, KEY, population)
+        one, _ = of_members(keys[4], take(population, 4))
+        with pytest.raises(ValueError, match=r"episodes must be .* got 0"):
+            evaluate.of_members(0)
+    by_member = [results_by_hand(env, policy, population, seeds_of(key, 3)) for key in keys]
+    assert own.tolist() == [values[i] for i, (values, _) in enumerate(by_member)] and one == own[4]
+    lengths = [by_hand(env, policy, take(population, 2), seed)[1] for seed in seeds_of(keys[2], 3)]
+    assert info["env_steps"].shape == (MEMBERS,) and info["env_steps"][2] == sum(lengths)
+    assert common.tolist() == results_by_hand(env, policy, population, seeds_of(KEY, 3))[0].tolist()
+
+
+LAZY = """
+import builtins, sys
+imported = builtins.__import__
+def watched(name, scope=None, *rest, **named):
+    if name.split(".")[0] in ("gymnasium", "cloudpickle") and (scope or {}).get("__name__", "").startswith("neural"):
+        raise AssertionError(f"{scope['__name__']} imports {name}")
+    return imported(name, scope, *rest, **named)
+builtins.__import__ = watched
+import neuralmutator
+assert neuralmutator.fitness.gymnasium
+"""
+
+
+def test_the_package_imports_gymnasium_only_when_it_is_used():
+    """Gymnax imports it, too, which is not ours to change."""
+    subprocess.run([sys.executable, "-c", LAZY], check=True)
+
+
+def test_environments_in_workers_have_an_empty_standard_input():
+    class Reading(gymnasium.Wrapper):
+        def reset(self, **arguments):
+            assert sys.stdin.read() == ""
+            return self.env.reset(**arguments)
+
+    policy = POLICIES["fixed"]
+    with fitness.gymnasium(lambda: Reading(gymnasium.make("CartPole-v1")), policy, num_envs=2, workers=1) as evaluate:
+        assert evaluate(KEY, population_of(policy))[1]["worker_deaths"] == 0
 
 
 def test_genomes_of_another_policy_are_refused():

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 import neuralmutator as nm
-from neuralmutator.experiment.config import Config, MutatorConfig, PolicyConfig, build_evolution
-from neuralmutator.experiment.evolve import evolve, fresh_returns
-from neuralmutator.experiment.run_folder import RunError, RunFolder
-from neuralmutator.experiment.runner import InterruptedRunError
+from neuralmutator.runs.config import Config, MutatorConfig, PolicyConfig, build_evolution
+from neuralmutator.runs.evolve import evolve, fresh_returns
+from neuralmutator.runs.folder import RunError, RunFolder
+from neuralmutator.runs.runner import InterruptedRunError
 
 TINY = Config(
     env="CartPole-v1",

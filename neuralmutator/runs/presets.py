@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from neuralmutator.experiment.config import Config, MutatorConfig, SpeciesConfig
+from neuralmutator.runs.config import Config, MutatorConfig, SpeciesConfig
 
 default = Config(env="CartPole-v1")
 """What was measured to be best over several seeds and environments of classic control."""

@@ -11,8 +11,8 @@ import jax
 import numpy as np
 
 from neuralmutator.core import PyTree, Step, rollout
-from neuralmutator.experiment.devices import PATIENT
-from neuralmutator.experiment.run_folder import RunFolder
+from neuralmutator.runs.devices import PATIENT
+from neuralmutator.runs.folder import RunFolder
 
 
 class Display(Protocol):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from neuralmutator.core import rollout
-from neuralmutator.experiment.runner import chunk_size, compile_chunk, rows_of, stream
+from neuralmutator.runs.runner import chunk_size, compile_chunk, rows_of, stream
 
 
 def walk(key, state):

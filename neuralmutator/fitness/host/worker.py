@@ -1,30 +1,51 @@
 """Gymnasium environments that one process steps; run as a program, the process of a worker.
 
-It imports neither JAX nor neuralmutator: a worker starts fast and stays small.
+It imports neither JAX nor neuralmutator: a worker starts fast and stays small. Gymnasium is imported when the
+environments are made.
 """
 
+from __future__ import annotations
+
 import os
-import select
+import pickle
 import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import cloudpickle
-import gymnasium
 import numpy as np
 
+if TYPE_CHECKING:
+    import gymnasium
+
 GRACE = 2.0  # seconds that environments have to close
+
+
+def with_array_observations(env: gymnasium.Env) -> gymnasium.Env:
+    """`env` as it is if its observations are a Box, else with each flattened to one array (numbers of choice one-hot).
+
+    Raises:
+        NotImplementedError: if Gymnasium cannot flatten such observations to an array.
+    """
+    from gymnasium import spaces
+    from gymnasium.wrappers import FlattenObservation
+
+    space = env.observation_space
+    if isinstance(space, spaces.Box):
+        return env
+    if not space.is_np_flattenable:
+        raise NotImplementedError(f"{space} cannot be flattened")
+    return FlattenObservation(env)
 
 
 class Envs:
     """Environments, stepped one after another."""
 
     def __init__(self, make: Callable[[], gymnasium.Env], number: int) -> None:
-        self.envs = [make() for _ in range(number)]
+        self.envs = [with_array_observations(make()) for _ in range(number)]
 
     def reset(self, slots: Sequence[int], seeds: Sequence[int]) -> list[np.ndarray]:
         """First observations of the episodes of these seeds."""
@@ -46,11 +67,19 @@ class Envs:
             env.close()
 
 
-def _end_with_parent(descriptor: int) -> None:
-    """Ends this process soon after the other end of the socket is gone, even amid a step that never returns."""
-    hangup = select.poll()
-    hangup.register(descriptor, 0)
-    hangup.poll()
+def _take_standard_input() -> int:
+    """A descriptor of this process's standard input, which is empty from now on for the environments."""
+    kept = os.dup(0)
+    empty = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(empty, 0)
+    os.close(empty)
+    return kept
+
+
+def _end_with_parent(lifeline: int) -> None:
+    """Ends this process soon after the parent has closed the pipe or died, even during a step that never returns."""
+    while os.read(lifeline, 1):
+        pass
     time.sleep(GRACE)
     os._exit(1)
 
@@ -63,7 +92,7 @@ def _obey(pipe: Connection) -> None:
         while (command := pipe.recv()) is not None:
             method, slots, values = command
             try:
-                envs = envs or Envs(cloudpickle.loads(recipe), number)
+                envs = envs or Envs(pickle.loads(recipe), number)
                 answer = getattr(envs, method)(slots, values)
             except Exception:
                 answer = traceback.format_exc()
@@ -74,9 +103,8 @@ def _obey(pipe: Connection) -> None:
 
 
 if __name__ == "__main__":
-    descriptor = int(sys.argv[1])
-    threading.Thread(target=_end_with_parent, args=(descriptor,), daemon=True).start()
+    threading.Thread(target=_end_with_parent, args=(_take_standard_input(),), daemon=True).start()
     try:
-        _obey(Connection(descriptor))
+        _obey(Connection(int(sys.argv[1])))
     except (EOFError, OSError):
         sys.exit(1)
