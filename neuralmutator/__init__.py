@@ -13,6 +13,7 @@ from neuralmutator.population import (
     run,
     selection,
     speciation,
+    track_founders,
 )
 
 __all__ = [
@@ -37,4 +38,5 @@ __all__ = [
     "run",
     "selection",
     "speciation",
+    "track_founders",
 ]
