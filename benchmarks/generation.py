@@ -93,7 +93,15 @@ def main(options: Options) -> None:
 
     def evolution(species: nm.speciation.Speciation) -> nm.Evolution:
         mutator = nm.mutators.dual_mixture()
-        return nm.evolution(policy(), mutator, task, population_size=options.population, species=species)
+        return nm.evolution(
+            policy(),
+            mutator,
+            task,
+            population_size=options.population,
+            species=species,
+            crossover_rate=0.3,
+            limit=5.0,
+        )
 
     ours = {OURS: evolution(nm.speciation.none()), SPECIATION: evolution(nm.speciation.learned())}
     ours[HALL] = nm.hall_of_fame(ours[SPECIATION], task)

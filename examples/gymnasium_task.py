@@ -33,7 +33,7 @@ class Xor(gymnasium.Env):
 
 
 policy = nm.networks.mlp(obs=2, act=2, hidden=(8,))
-evolution = nm.evolution(policy, nm.mutators.dual_mixture(), population_size=64, species=nm.speciation.none())
+evolution = nm.evolution(policy, nm.mutators.dual_mixture(), population_size=64)
 tell = jax.jit(evolution.tell)
 
 key = jax.random.key(0)
