@@ -118,9 +118,9 @@ def main(options: Options) -> None:
         """What each program starts from with these policies."""
         states = {BARE: params}
         for name, state in started.items():
-            inner = state.evolution if name == HALL else state
+            inner = state.inner if name == HALL else state
             inner = inner._replace(population=inner.population._replace(policy=params))
-            states[name] = state._replace(evolution=inner) if name == HALL else inner
+            states[name] = state._replace(inner=inner) if name == HALL else inner
         returns = rollout(key, params)
         return states | {name: init(params, returns) for name, (init, _) in rivals.items()}
 

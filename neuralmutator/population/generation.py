@@ -20,7 +20,7 @@ from neuralmutator.core import (
     rollout,
     take,
 )
-from neuralmutator.mutators import Mutator
+from neuralmutator.mutators import Mutator, Rewriting
 from neuralmutator.networks import Network
 from neuralmutator.population import metrics, selection, speciation
 from neuralmutator.population.pairing import Pairs, crosses, pair
@@ -170,6 +170,9 @@ def _check_functions(settings: Settings) -> None:
     if params.shape != (settings.policy.num_params,) or not jnp.issubdtype(params.dtype, jnp.floating):
         wanted = f"f32[{settings.policy.num_params}] or another floating dtype"
         raise ValueError(f"policy must draw parameters {wanted}, got {params.dtype} {params.shape}")
+    made = jax.eval_shape(settings.mutator.mutate, key, genome)
+    if not isinstance(made, Rewriting):
+        raise ValueError(f"mutator must return a Rewriting (base, child), got {type(made).__name__}")
     if settings.fitness is not None:
         check_fitness(settings.fitness, genome)
     n = settings.population_size

@@ -22,7 +22,7 @@ the number of the others). A wrapper hands on all metrics that it finds and adds
 a name that is taken.
 
 **Everything else.** `init`, `step`, `tell` and `best` can be jitted and vmapped. A run that is cut after any generation
-and goes on from the state is the same run, bit for bit. `tests/population/test_contract.py` holds every wrapper to all
+and goes on from the state is the same run, bit for bit. `tests/population/test_wrappers.py` holds every wrapper to all
 of this: a new one is a new row of its table.
 """
 
