@@ -38,7 +38,11 @@ def unflatten(flat: jax.Array, genome: Genome) -> Genome:
     """
     ends = (genome.policy.size, genome.policy.size + genome.mutator.size)
     policy, mutator, compat = jnp.split(flat, ends)
-    return cast(genome._replace(policy=policy, mutator=mutator, compat=compat), genome)
+    return genome._replace(
+        policy=policy.astype(genome.policy.dtype),
+        mutator=mutator.astype(genome.mutator.dtype),
+        compat=compat.astype(genome.compat.dtype),
+    )
 
 
 def cast(genome: Genome, like: Genome) -> Genome:

@@ -75,6 +75,8 @@ def dual_mixture(
 ) -> Mutator:
     """The Neural Mutator's own mutator: corrector, exploration noise and Gaussian escape; 8,374 parameters.
 
+    All numbers but `chunk_size` may be traced.
+
     Args:
         chunk_size: numbers rewritten together, K.
         meta_rate: share of its rewriting of itself and of the compatibility net that a child takes.
