@@ -68,10 +68,10 @@ def one_of(allowed: Collection[Any], /, **values: Any) -> None:
             raise ValueError(f"{name} must be one of {', '.join(map(str, allowed))}, got {value!r}")
 
 
-def key(value: Any) -> None:
-    """Raises ValueError unless the value is a key of ``jax.random.key``; one of ``jax.random.PRNGKey`` is not."""
-    dtype = getattr(value, "dtype", None)
-    if dtype is None:
-        raise ValueError(f"key must come from jax.random.key, got {value!r}")
-    if not jnp.issubdtype(dtype, jax.dtypes.prng_key):
-        raise ValueError(f"key must come from jax.random.key, got an array of dtype {dtype}")
+def random_key(**values: Any) -> None:
+    """Raises ValueError unless every value is one key of ``jax.random.key``."""
+    for name, value in values.items():
+        dtype = getattr(value, "dtype", None)
+        if dtype is None or not jnp.issubdtype(dtype, jax.dtypes.prng_key) or value.shape != ():
+            found = repr(value) if dtype is None else f"an array of dtype {dtype} and shape {value.shape}"
+            raise ValueError(f"{name} must come from jax.random.key, got {found}")

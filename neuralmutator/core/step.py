@@ -36,7 +36,7 @@ def rollout(
     Returns:
         The last state, and the infos stacked to ``[length, ...]``.
     """
-    check.key(key)
+    check.random_key(key=key)
     check.whole(0, length=length)
 
     def moment(state: PyTree, t: jax.Array) -> tuple[PyTree, PyTree]:

@@ -145,7 +145,7 @@ def run(evolution: Evolution, key: jax.Array, generations: int) -> tuple[Any, Ge
     Returns:
         The last state, and the history: a `Generation` with a leading axis ``[generations]`` on every field.
     """
-    check.key(key)
+    check.random_key(key=key)
     check.whole(0, generations=generations)
     key_init, key_run = jax.random.split(key)
     return rollout(evolution.step, key_run, evolution.init(key_init), generations)
@@ -198,7 +198,7 @@ def _birth(settings: Settings, key: jax.Array) -> Genome:
 
 
 def _init(settings: Settings, key: jax.Array) -> State:
-    check.key(key)
+    check.random_key(key=key)
     size = settings.population_size
     key_birth, key_species = jax.random.split(key)
     population = jax.vmap(partial(_birth, settings))(jax.random.split(key_birth, size))

@@ -9,7 +9,8 @@ An `Evolution` is five pure functions of a key and a state. A *wrapper* takes on
 *   ``births``: i32[N], their birth numbers. No two members have the same one; a member that goes on unchanged keeps it.
 
 A wrapper keeps its own state beside the inner one, in a NamedTuple whose field ``inner`` is the inner state, and
-gives ``population`` and ``births`` of the inner state as properties. It never writes into the inner state.
+gives ``population`` and ``births`` of the inner state as properties. It does not write into the inner state; one
+that must (`normalise_observations` writes what it has measured into the genomes) says so.
 
 **ask** gives ``state.population``, whatever the key: sampling belongs into `init` and `tell`. **tell** takes the
 fitness of that population and goes on to the next one. **step** evaluates and tells in one traceable function; it

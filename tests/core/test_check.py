@@ -64,8 +64,8 @@ def test_both_bounds_may_be_open(value):
 
 
 def test_keys():
-    check.key(jax.random.key(0))
-    jax.eval_shape(lambda: check.key(jax.random.key(0)))
+    check.random_key(key=jax.random.key(0))
+    jax.eval_shape(lambda: check.random_key(key=jax.random.key(0)))
     for value in (0, None, jnp.zeros(2, jnp.uint32)):
         with pytest.raises(ValueError, match=r"key must come from jax\.random\.key, got"):
-            check.key(value)
+            check.random_key(key=value)
