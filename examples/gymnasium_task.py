@@ -33,7 +33,7 @@ class Xor(gymnasium.Env):
 
 
 policy = nm.networks.mlp(obs=2, act=2, hidden=(8,))
-inner = nm.evolution(policy, nm.mutators.dual_mixture(), population_size=64, species=nm.speciation.none())
+inner = nm.evolution(policy, nm.mutators.dual_mixture(), population_size=64)
 key = jax.random.key(0)
 with nm.fitness.gymnasium(Xor, policy, episodes=1, max_steps=4) as evaluate:  # workers=4 where a step takes long
     evolution = nm.fitness.on_host(inner, evaluate)  # its step asks, evaluates here and tells

@@ -12,6 +12,7 @@ from neuralmutator.population import (
     run,
     selection,
     speciation,
+    track_founders,
 )
 from neuralmutator.runs import presets
 
@@ -37,4 +38,5 @@ __all__ = [
     "run",
     "selection",
     "speciation",
+    "track_founders",
 ]

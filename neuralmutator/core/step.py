@@ -31,12 +31,13 @@ def rollout(
         start: the first moment.
 
     Raises:
-        ValueError: if `key` is not one of ``jax.random.key``.
+        ValueError: if `key` is not one of ``jax.random.key``, or `length` is not a whole number of at least 0.
 
     Returns:
         The last state, and the infos stacked to ``[length, ...]``.
     """
     check.random_key(key=key)
+    check.whole(0, length=length)
 
     def moment(state: PyTree, t: jax.Array) -> tuple[PyTree, PyTree]:
         return step(jax.random.fold_in(key, t), state)

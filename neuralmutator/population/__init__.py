@@ -1,11 +1,14 @@
 """Populations that evolve: selection, speciation, a generation, and what wraps an evolution."""
 
 from neuralmutator.population import selection, speciation
-from neuralmutator.population.generation import Evolution, Generation, State, evolution, run
+from neuralmutator.population.founders import Founders, track_founders
+from neuralmutator.population.generation import evolution, run
 from neuralmutator.population.hall import Hall, hall_of_fame
+from neuralmutator.population.types import Evolution, Generation, State
 
 __all__ = [
     "Evolution",
+    "Founders",
     "Generation",
     "Hall",
     "State",
@@ -14,4 +17,5 @@ __all__ = [
     "run",
     "selection",
     "speciation",
+    "track_founders",
 ]

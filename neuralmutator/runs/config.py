@@ -11,8 +11,7 @@ import tyro
 from neuralmutator import fitness, mutators, networks
 from neuralmutator.core import Fitness
 from neuralmutator.fitness.episode import sizes
-from neuralmutator.population import Evolution, evolution, selection, speciation
-from neuralmutator.population.hall import hall_of_fame
+from neuralmutator.population import Evolution, evolution, hall_of_fame, selection, speciation, track_founders
 
 
 @dataclass(frozen=True)
@@ -204,9 +203,11 @@ def build_evolution(config: Config) -> Evolution:
         species=learned if config.speciation else speciation.none(),
         complexity_cost=config.complexity_cost,
         structural_rate=config.structural_rate,
+        limit=5.0,  # the original program's
         decay=schedules[config.decay],
         common_random_numbers=config.common_random_numbers,
     )
+    built = track_founders(built)
     if not config.hall:
         return built
     episodes = config.hall_episodes
