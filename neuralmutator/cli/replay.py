@@ -5,7 +5,7 @@ from pathlib import Path
 
 import tyro
 
-from neuralmutator.envs.names import action_names, observation_names
+from neuralmutator.envs import action_names, observation_names
 from neuralmutator.fitness.host import record
 from neuralmutator.plots.replay import replay_video
 from neuralmutator.runs.config import build_policy

@@ -12,10 +12,10 @@ import jax
 import numpy as np
 
 from neuralmutator.core.genome import Genome
+from neuralmutator.fitness import play
 from neuralmutator.runs.config import Config, build_evolution, build_policy, from_dict
 from neuralmutator.runs.folder import RunError, RunFolder
 from neuralmutator.runs.runner import Display, chunk_size, compile_chunk, drive, rows_of
-from neuralmutator.fitness import play
 
 FRESH = 2**31  # episodes after a run draw from keys that no generation has used
 

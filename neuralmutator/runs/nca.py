@@ -17,8 +17,8 @@ import numpy as np
 
 from neuralmutator import nca
 from neuralmutator.core import rollout
-from neuralmutator.runs.progress import Progress
 from neuralmutator.runs.folder import RunError, RunFolder
+from neuralmutator.runs.progress import Progress
 from neuralmutator.runs.runner import chunk_size, compile_chunk, drive, rows_of
 from neuralmutator.runs.targets import load_target
 

@@ -12,10 +12,10 @@ import numpy as np
 
 from neuralmutator import quine as quines
 from neuralmutator.core import rollout
+from neuralmutator.plots.quine import training_figure
+from neuralmutator.runs.folder import RunFolder
 from neuralmutator.runs.progress import Progress
 from neuralmutator.runs.quine import QuineConfig, build_method, build_quine
-from neuralmutator.runs.folder import RunFolder
-from neuralmutator.plots.quine import training_figure
 
 # Name in the table: changes of the default configuration.
 METHODS: dict[str, dict[str, Any]] = {

@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from neuralmutator import envs
 from neuralmutator.core import Genome, check
-from neuralmutator.envs import IN_GYMNASIUM
 from neuralmutator.fitness import gymnasium
 from neuralmutator.networks import Network
 
@@ -42,7 +42,7 @@ def gymnasium_returns(
     check.whole(1, episodes=episodes)
     check.whole(0, seed=seed)
     check_finite(genome)
-    name, arguments = IN_GYMNASIUM.get(env_id, (env_id, {}))
+    name, arguments = envs.in_gymnasium(env_id)
     num_envs = min(episodes, MAX_ENVS)
     with gymnasium(
         name, policy, num_envs=num_envs, max_steps=max_steps, workers=workers, env_kwargs=arguments

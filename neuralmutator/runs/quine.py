@@ -16,11 +16,11 @@ import optax
 
 from neuralmutator import quine as quines
 from neuralmutator.core import Step
+from neuralmutator.quine import OPTIMIZERS, Auxiliary, Images, Kind, Learning, Quine
+from neuralmutator.runs.folder import RunFolder
 from neuralmutator.runs.images import load_images
 from neuralmutator.runs.progress import Progress
-from neuralmutator.runs.folder import RunFolder
 from neuralmutator.runs.runner import chunk_size, compile_chunk, drive, rows_of
-from neuralmutator.quine import OPTIMIZERS, Auxiliary, Images, Kind, Learning, Quine
 
 Method = Literal["adamax", "sgd", "momentum", "adam", "adagrad", "rmsprop", "hill-climb", "regeneration", "homeostatic"]
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {

@@ -9,8 +9,8 @@ import pytest
 from neuralmutator import nca, rollout
 from neuralmutator.core import each
 from neuralmutator.runs.config import Config
-from neuralmutator.runs.nca import FilmConfig, Model, NcaConfig, film, load, pack, train
 from neuralmutator.runs.folder import RunError, RunFolder
+from neuralmutator.runs.nca import FilmConfig, Model, NcaConfig, film, load, pack, train
 from neuralmutator.runs.runner import InterruptedRunError
 
 SMALL = NcaConfig(size=8, padding=5, channels=6, hidden=8, steps=20, pool_size=12, batch_size=2, regime="persistent")

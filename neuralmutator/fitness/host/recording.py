@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from neuralmutator import envs
 from neuralmutator.core import Genome, check
-from neuralmutator.envs import IN_GYMNASIUM
 from neuralmutator.fitness.host.interface import act, check_policy, interface_of, make
 from neuralmutator.fitness.host.worker import with_array_observations
 from neuralmutator.networks import Network
@@ -42,7 +42,7 @@ def record(env_id: str, policy: Network, genome: Genome, seed: int, max_steps: i
     check.whole(0, seed=seed)
     if max_steps is not None:
         check.whole(1, max_steps=max_steps)
-    name, arguments = IN_GYMNASIUM.get(env_id, (env_id, {}))
+    name, arguments = envs.in_gymnasium(env_id)
     with _headless(), make(name, arguments | {"render_mode": "rgb_array"}) as made:
         found = interface_of(made)
         check_policy(policy, found)

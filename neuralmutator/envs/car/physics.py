@@ -16,8 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from neuralmutator.envs.car_track import MAX_TILES, PLAYFIELD, TRACK_WIDTH, Track
-from neuralmutator.envs.lander_physics import Scalar, Vector, dot, solid, turned
+from neuralmutator.envs.car.track import MAX_TILES, PLAYFIELD, TRACK_WIDTH, Track
+from neuralmutator.envs.plane import Scalar, Vector, dot, solid, turned
 
 FPS = 50
 DT = 1 / FPS
@@ -62,10 +62,12 @@ GAS_STEP = 0.1
 """The most that gas grows in a step."""
 BRAKE = 15.0
 """By how much a full brake slows a wheel in a step, rad/s."""
-BLOCK = 0.9
-"""Brake from which on wheels stand still."""
+BLOCK = np.nextafter(np.float32(0.9), np.float32(1))
+"""Least brake at which wheels stand still: Gymnasium compares in float64, where the float32 0.9 is less than 0.9."""
 STEER_GAIN, STEER_SPEED, STEER_LIMIT = 50.0, 3.0, 0.4
 """Of the motors that steer: 1/s, rad/s, rad."""
+UNBOUNDED = 1e6
+"""Rate of a joint whose motor never reaches the speed that it is asked for, rad/s."""
 MOTOR_IMPULSE = 180 * 900 * SIZE**2 * DT
 """The most that they can do in a step, N m s."""
 SWEEPS = 180
@@ -73,8 +75,8 @@ SWEEPS = 180
 
 SKIN = 0.02
 """Distance at which wheels touch tiles: every polygon of Box2D wears a skin of 0.01."""
-FASTEST = 2 / DT
-"""Speed to which Box2D slows down bodies."""
+FASTEST, FASTEST_SPIN = 2 / DT, 0.5 * np.pi / DT
+"""Speed and spin to which Box2D slows down bodies."""
 LINEAR_SLOP, ANGULAR_SLOP = 0.005, np.deg2rad(2.0)
 """Violations of places and angles that Box2D leaves."""
 PASSES = 60
@@ -144,7 +146,9 @@ def step(car: Car, visited: jax.Array, track: Track, action: jax.Array) -> tuple
         car: before the step.
         visited: bool[MAX_TILES] tiles that its wheels have touched.
         track: on which it drives.
-        action: f32[3] steering -1 (left) to 1, gas 0 to 1, brake 0 to 1.
+        action: f32[3] steering -1 (left) to 1, gas 0 to 1, brake 0 to 1. As in Gymnasium a brake of NaN does nothing,
+            and a steering of NaN lets the motors turn the front wheels to the left with all their might. A gas of NaN,
+            which Gymnasium answers with an error, makes the car's numbers NaN.
 
     Returns:
         The car, and which tiles it has visited, after the step.
@@ -154,6 +158,8 @@ def step(car: Car, visited: jax.Array, track: Track, action: jax.Array) -> tuple
     car = car._replace(gas=jnp.where(REAR, jnp.minimum(jnp.clip(action[1], 0.0, 1.0), car.gas + GAS_STEP), 0.0))
     joint = car.wheel_angle - car.angle
     rate = jnp.clip(STEER_GAIN * (steer - joint), -STEER_SPEED, STEER_SPEED)
+    # Clamps of NaN are Box2D's upper bounds: such a motor does the most that it can.
+    rate = jnp.where(jnp.isnan(steer), UNBOUNDED, rate)
     side = jnp.where(joint >= STEER_LIMIT, 1.0, jnp.where(joint <= -STEER_LIMIT, -1.0, 0.0))
     pressed = jnp.clip(car.pressed + SWEEPS * WHEEL_INERTIA * side * rate, 0.0, jnp.abs(side) * MOTOR_IMPULSE)
     car = _solve(_roll(car, action[2]), jnp.where(pressed > 0, 0.0, rate))
@@ -167,7 +173,7 @@ def origin(car: Car) -> Vector:
 
 
 def reward(car: Car, tiles: jax.Array, new: jax.Array) -> tuple[Scalar, Scalar]:
-    """The reward of a step, f32[], and whether the car has left the world, bool[].
+    """The reward of a step, f32[], and whether the car has left the world, bool[]; NaN and True if the car is NaN.
 
     Args:
         car: after the step.
@@ -176,13 +182,14 @@ def reward(car: Car, tiles: jax.Array, new: jax.Array) -> tuple[Scalar, Scalar]:
     """
     x, y = origin(car)
     lost = (jnp.abs(x) > PLAYFIELD) | (jnp.abs(y) > PLAYFIELD)
-    return jnp.where(lost, -100.0, 1000.0 * new / tiles - 0.1), lost
+    broken = jnp.isnan(x) | jnp.isnan(y)
+    return jnp.where(broken, jnp.nan, jnp.where(lost, -100.0, 1000.0 * new / tiles - 0.1)), lost | broken
 
 
 def _roll(car: Car, brake: Scalar) -> Car:
     """Engine, brakes, and the forces of the ground on the wheels."""
     omega = car.omega + DT * POWER / ROLL_INERTIA * car.gas / (jnp.abs(car.omega) + 5.0)
-    slowed = jnp.sign(omega) * jnp.maximum(jnp.abs(omega) - BRAKE * jnp.maximum(brake, 0.0), 0.0)
+    slowed = jnp.sign(omega) * jnp.maximum(jnp.abs(omega) - jnp.where(brake > 0, BRAKE * brake, 0.0), 0.0)
     omega = jnp.where(brake >= BLOCK, 0.0, slowed)
     phase = car.phase + DT * omega
     cos, sin = jnp.cos(car.wheel_angle), jnp.sin(car.wheel_angle)
@@ -200,18 +207,28 @@ def _roll(car: Car, brake: Scalar) -> Car:
 
 
 def _solve(car: Car, rate: jax.Array) -> Car:
-    """Velocities that the joints allow, of the same momentum: the wheels turn against the hull at `rate`, f32[4]."""
+    """Velocities that the joints allow, of the same momentum.
+
+    Args:
+        car: with the velocities that its bodies would have alone.
+        rate: f32[4] at which the wheels turn against the hull; `UNBOUNDED`: the motor does the most that it can.
+    """
+    free = rate == UNBOUNDED
     x, y = turned(car.angle, tuple(ANCHORS.T))
     px = HULL_MASS * car.vx + WHEEL_MASS * jnp.sum(car.wheel_vx)
     py = HULL_MASS * car.vy + WHEEL_MASS * jnp.sum(car.wheel_vy)
-    turning = WHEEL_INERTIA * (car.wheel_spin - rate) + WHEEL_MASS * (x * car.wheel_vy - y * car.wheel_vx)
+    own = jnp.where(free, -MOTOR_IMPULSE, WHEEL_INERTIA * (car.wheel_spin - rate))
+    turning = own + WHEEL_MASS * (x * car.wheel_vy - y * car.wheel_vx)
     # The wheels' common centre is not the hull's: spin and velocity are coupled.
     cx, cy = -WHEEL_MASS * jnp.sum(y), WHEEL_MASS * jnp.sum(x)
     coupling = float(np.sum((WHEEL_MASS * ANCHORS.sum(axis=0)) ** 2)) / MASS
     inertia = HULL_INERTIA + 4 * WHEEL_INERTIA + WHEEL_MASS * float(np.sum(ANCHORS**2)) - coupling
-    spin = (HULL_INERTIA * car.spin + jnp.sum(turning) - (cx * px + cy * py) / MASS) / inertia
+    held = inertia - WHEEL_INERTIA * jnp.sum(free)
+    spin = (HULL_INERTIA * car.spin + jnp.sum(turning) - (cx * px + cy * py) / MASS) / held
     vx, vy = (px - cx * spin) / MASS, (py - cy * spin) / MASS
-    return car._replace(vx=vx, vy=vy, spin=spin, wheel_vx=vx - spin * y, wheel_vy=vy + spin * x, wheel_spin=spin + rate)
+    fast = jnp.minimum(car.wheel_spin + MOTOR_IMPULSE / WHEEL_INERTIA, FASTEST_SPIN)
+    wheel_spin = jnp.where(free, fast, spin + rate)
+    return car._replace(vx=vx, vy=vy, spin=spin, wheel_vx=vx - spin * y, wheel_vy=vy + spin * x, wheel_spin=wheel_spin)
 
 
 def _move(car: Car) -> Car:

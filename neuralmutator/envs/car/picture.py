@@ -8,6 +8,7 @@ that shapes cover.
 Colours are those of the shrunken picture, which Gymnasium's arithmetic makes `DARKER` than they are drawn.
 """
 
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,8 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.custom_batching import sequential_vmap
 
-from neuralmutator.envs.car_physics import DT, FPS, HULL, WHEEL_PLACES, WHEEL_RADIUS, WHEEL_WIDTH, Car, origin
-from neuralmutator.envs.car_track import BORDER, MAX_TILES, PLAYFIELD, SCALE, TRACK_WIDTH, Track
+from neuralmutator.envs.car.physics import DT, FPS, HULL, WHEEL_PLACES, WHEEL_RADIUS, WHEEL_WIDTH, Car, origin
+from neuralmutator.envs.car.track import BORDER, MAX_TILES, PLAYFIELD, SCALE, TRACK_WIDTH, Track
 
 PIXELS = 96
 WINDOW = (1000, 800)
@@ -47,13 +48,10 @@ BLUR = 0.58
 WINDOW_CELLS = 2 * int(np.ceil((TRACK_WIDTH + BORDER + 3) / CELL)) + 2
 """Side of the square of cells that is painted for a tile."""
 
-GRASS, LIGHT = 204 - DARKER, 230 - DARKER
-"""Green of grass; red and blue are those of a road, without its shade."""
-ROAD = 102 - DARKER
 WHITE = 255.0 - DARKER
 """Of curbs, which are white or red."""
-SHADES = (0, 2, 5)
-"""By how much tiles are lighter until they are visited, by their number modulo 3."""
+SHADES = (0.0, 0.01 * 255, 0.02 * 255)
+"""By how much tiles are lighter until they are visited, by their number modulo 3; Gymnasium rounds their sum down."""
 
 BOX = ((66, 78), (45, 51))
 """Rows and columns that the car is in; each quarter of them has a wheel."""
@@ -88,13 +86,36 @@ WINDOW_BAR = (WINDOW[1] * SCENE / PIXELS, WINDOW[1])
 SCORE_PLACE = (slice(3, 8), slice(11))
 """Rows of the instruments and columns that a score can touch."""
 
-with np.load(Path(__file__).parent / "assets" / "car_scores.npz") as _file:
-    _SCORES, _LOWEST = _file["table"], int(_file["lowest"])
+
+class Colours(NamedTuple):
+    """Colours that Gymnasium's `domain_randomize` draws, f32[3] each, 0 to 255, as they are drawn."""
+
+    road: jax.Array | np.ndarray
+    background: jax.Array | np.ndarray
+    grass: jax.Array | np.ndarray  # of the patches
+
+
+PLAIN = Colours(*(np.array(c, np.float32) for c in ((102, 102, 102), (102, 204, 102), (102, 230, 102))))
+"""Colours that are not randomised."""
+
+
+def draw_colours(key: jax.Array) -> Colours:
+    """Random colours: road and background of 0 to 210; patches are the background's, 20 lighter in one component."""
+    key_road, key_background, key_grass = jax.random.split(key, 3)
+    road, background = (jax.random.uniform(k, (3,), jnp.float32, maxval=210.0) for k in (key_road, key_background))
+    return Colours(road, background, background + 20.0 * (jnp.arange(3) == jax.random.randint(key_grass, (), 0, 3)))
+
+
+@cache
+def scores() -> tuple[np.ndarray, int]:
+    """Brightness u8[scores, rows, columns] of every score that is written below the scene, and the lowest score."""
+    with np.load(Path(__file__).parent / "assets" / "scores.npz") as file:
+        return file["table"], int(file["lowest"])
 
 
 # One track after the other is painted in place; of a batch, XLA would scatter every single cell: 60 times slower.
 @sequential_vmap
-def paint(track: Track) -> jax.Array:
+def paint(track: Track, colours: Colours) -> jax.Array:
     """A track as a raster u32[SIDE, SIDE], whose first cell is its lower left corner.
 
     A cell is the number of its tile, counted from 1, in 9 bits, half its red in 7, green in 8 and blue in 8, as they
@@ -103,8 +124,12 @@ def paint(track: Track) -> jax.Array:
     position = ((jnp.arange(SIDE) + 0.5) * CELL - REACH) % (2 * PATCH)
     light = 0.5 + jnp.maximum(jnp.minimum(position, PATCH - position), position - 2 * PATCH) / BLUR
     light = jnp.clip(light, 0, 1)
-    green = jnp.round(GRASS + (LIGHT - GRASS) * light[:, None] * light[None, :])
-    ground = _packed(jnp.uint32(0), jnp.full_like(green, ROAD), green, jnp.full_like(green, ROAD))
+    shown = Colours(*(jnp.maximum(jnp.floor(jnp.asarray(c)) - DARKER, 0.0) for c in colours))
+    plain = shown.road
+    patches = light[:, None] * light[None, :]
+    ground = _packed(
+        jnp.uint32(0), *(a + (b - a) * patches for a, b in zip(shown.background, shown.grass, strict=True))
+    )
 
     def tile(i: jax.Array, raster: jax.Array) -> jax.Array:
         before = jnp.where(i == 0, track.tiles - 1, i - 1)
@@ -136,8 +161,8 @@ def paint(track: Track) -> jax.Array:
         white = jnp.where(i % 2 == 0, WHITE, 0.0)
         number, red, green, blue = _unpacked(old)
         red, green, blue = (
-            (1 - road - curb) * behind + road * ROAD + curb * of_curb
-            for behind, of_curb in ((red, WHITE), (green, white), (blue, white))
+            (1 - road - curb) * behind + road * of_road + curb * of_curb
+            for behind, of_road, of_curb in ((red, plain[0], WHITE), (green, plain[1], white), (blue, plain[2], white))
         )
         number = jnp.where(road >= 0.5, (i + 1).astype(jnp.uint32), number)
         new = jnp.where(inside & (road + curb > 0), _packed(number, red, green, blue), old)
@@ -157,7 +182,14 @@ def _unpacked(cell: jax.Array) -> tuple[jax.Array, ...]:
     return cell >> 23, 2 * red.astype(jnp.float32), green.astype(jnp.float32), blue.astype(jnp.float32)
 
 
-def draw(raster: jax.Array, visited: jax.Array, car: Car, time: jax.Array | int, score: jax.Array) -> jax.Array:
+def draw(
+    raster: jax.Array,
+    visited: jax.Array,
+    car: Car,
+    time: jax.Array | int,
+    score: jax.Array,
+    road: jax.Array | np.ndarray,
+) -> jax.Array:
     """A frame u8[96, 96, 3].
 
     Args:
@@ -166,9 +198,12 @@ def draw(raster: jax.Array, visited: jax.Array, car: Car, time: jax.Array | int,
         car: the car.
         time: i32[] steps since the beginning of the episode.
         score: f32[] that is written below it, at most 999.
+        road: f32[3] colour of the road, see `Colours`.
     """
     zoom = _zoom(jnp.minimum((time + 1) * DT, 1.0))
-    shades = jnp.concatenate([jnp.zeros(1, jnp.uint32), jnp.where(visited, 0, _SHADE_OF).astype(jnp.uint32)])
+    lighter = jnp.floor(jnp.asarray(road) + np.array(SHADES, np.float32)[:, None]) - jnp.floor(jnp.asarray(road))
+    shade = _word(*lighter.astype(jnp.uint32).T)[np.arange(MAX_TILES) % len(SHADES)]
+    shades = jnp.concatenate([jnp.zeros(1, jnp.uint32), jnp.where(visited, 0, shade).astype(jnp.uint32)])
     words = jnp.concatenate([_scene(raster, shades, car, zoom), _instruments(car, score)])
     words = _with_car(words, car, zoom, time)
     return jax.lax.bitcast_convert_type(words, jnp.uint8)[..., :3]
@@ -184,7 +219,7 @@ def _scene(raster: jax.Array, shades: jax.Array, car: Car, zoom: jax.Array) -> j
 
     Args:
         raster: u32[SIDE, SIDE], see `paint`.
-        shades: u32[1 + MAX_TILES] by how much tiles are lighter than the road, by their number in the raster.
+        shades: u32[1 + MAX_TILES] words by which tiles are lighter than the road, by their number in the raster.
         car: whose camera it is.
         zoom: f32[] window pixels in a metre.
     """
@@ -205,7 +240,7 @@ def _scene(raster: jax.Array, shades: jax.Array, car: Car, zoom: jax.Array) -> j
     cell = raster.reshape(-1).at[row * SIDE + column].get(mode="promise_in_bounds")
     lighter = shades.at[cell >> 23].get(mode="promise_in_bounds")
     red, green, blue = ((cell >> 16) & 127) << 1, (cell >> 8) & 255, cell & 255
-    return jnp.where(black, 0, _word(red, green, blue) + lighter * 0x010101)
+    return jnp.where(black, 0, _word(red, green, blue) + lighter)
 
 
 def _word(red: jax.Array, green: jax.Array, blue: jax.Array) -> jax.Array:
@@ -220,9 +255,10 @@ def _word_of(colours: jax.Array) -> jax.Array:
 
 
 def _hull(time: int) -> np.ndarray:
-    """Which of the points of `_POINTS` the hull covers after so many steps, bool[4, points, points]."""
+    """Which of the points of `_points` the hull covers after so many steps, bool[4, points, points]."""
     zoom = _zoom((time + 1) * DT)
-    right, up = _POINTS[..., 0] / zoom, _POINTS[..., 1] / zoom
+    points = _points()
+    right, up = points[..., 0] / zoom, points[..., 1] / zoom
     covered = np.zeros(right.shape, bool)
     for corners in HULL:
         edges = np.roll(corners, -1, axis=0) - corners
@@ -238,8 +274,9 @@ def _hull(time: int) -> np.ndarray:
 def _with_car(scene: jax.Array, car: Car, zoom: jax.Array, time: jax.Array | int) -> jax.Array:
     """The scene, words u32[SCENE, PIXELS], with the car in it."""
     lean = (car.wheel_angle - car.angle)[:, None, None]
-    right = _POINTS[..., 0] / zoom - WHEEL_PLACES[:, 0, None, None]
-    up = _POINTS[..., 1] / zoom - WHEEL_PLACES[:, 1, None, None]
+    points = _points()
+    right = points[..., 0] / zoom - WHEEL_PLACES[:, 0, None, None]
+    up = points[..., 1] / zoom - WHEEL_PLACES[:, 1, None, None]
     cos, sin = jnp.cos(lean), jnp.sin(lean)
     across, ahead = cos * right + sin * up, cos * up - sin * right
     outline = OUTLINE / zoom
@@ -251,7 +288,7 @@ def _with_car(scene: jax.Array, car: Car, zoom: jax.Array, time: jax.Array | int
     low, high = (f(reach[0], reach[1])[:, None, None] for f in (jnp.minimum, jnp.maximum))
     seen = ~(hidden[0] & hidden[1])[:, None, None]
     stripe = wheel & seen & (ahead >= low - outline) & (ahead <= high + outline)
-    hull = jnp.asarray(_HULLS)[jnp.minimum(time, len(_HULLS) - 1)]
+    hull = jnp.asarray(_hulls())[jnp.minimum(time, FPS - 1)]
 
     def share(points: jax.Array) -> jax.Array:
         """Of each pixel, f32[rows, columns, 1]: mean over its points, the quarters put together."""
@@ -283,8 +320,9 @@ def _instruments(car: Car, score: jax.Array) -> jax.Array:
     rows = jnp.where((jnp.abs(values) > 1e-4)[:, None], rows, 0.0)
     colours = columns[:, :, None] * np.array(INDICATORS.colour, np.float32)[:, None, :]
     bars = jnp.einsum("kr,kcx->rcx", rows, colours)
-    number = jnp.clip(jnp.trunc(score).astype(jnp.int32) - _LOWEST, 0, len(_SCORES) - 1)
-    digits = jnp.asarray(_SCORES)[number].astype(jnp.uint32)
+    table, lowest = scores()
+    number = jnp.clip(jnp.trunc(score).astype(jnp.int32) - lowest, 0, len(table) - 1)
+    digits = jnp.asarray(table)[number].astype(jnp.uint32)
     return _word_of(bars - DARKER).at[SCORE_PLACE].set(_word(digits, digits, digits))
 
 
@@ -300,6 +338,7 @@ def _covered(a: jax.Array | np.ndarray, b: jax.Array | np.ndarray, edges: np.nda
     return jnp.clip(jnp.minimum(edges[1:], high) - jnp.maximum(edges[:-1], low), 0) / np.diff(edges)
 
 
+@cache
 def _points() -> np.ndarray:
     """Places f32[4, points, points, 2] in the quarters of the box, window pixels right of and above the car."""
     (top, bottom), (left, right) = BOX
@@ -311,7 +350,7 @@ def _points() -> np.ndarray:
     return np.concatenate([np.split(half, 2, axis=1) for half in np.split(points, 2)])
 
 
-_POINTS = _points()
-_HULLS = np.stack([_hull(time) for time in range(FPS)])
-"""What the hull covers while the camera comes nearer, and from then on."""
-_SHADE_OF = np.array(SHADES)[np.arange(MAX_TILES) % len(SHADES)]
+@cache
+def _hulls() -> np.ndarray:
+    """What the hull covers while the camera comes nearer, and from then on, bool[FPS, 4, points, points]."""
+    return np.stack([_hull(time) for time in range(FPS)])

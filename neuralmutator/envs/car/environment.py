@@ -1,4 +1,4 @@
-"""CarRacing-v3 in pure JAX: who drives here by what it sees drives in Gymnasium's."""
+"""CarRacing-v3 in JAX with pictures as observations. Policies transfer to Gymnasium's."""
 
 from typing import Any
 
@@ -7,9 +7,10 @@ import jax.numpy as jnp
 from flax import struct
 from gymnax.environments import environment, spaces
 
-from neuralmutator.envs import car_physics as physics, car_picture as picture, car_track
-from neuralmutator.envs.car_physics import Car
-from neuralmutator.envs.car_track import Track
+from neuralmutator.envs.car import physics, picture, track as car_track
+from neuralmutator.envs.car.physics import Car
+from neuralmutator.envs.car.picture import PLAIN, Colours
+from neuralmutator.envs.car.track import Track
 
 CHOICES = ((0.0, 0.0, 0.0), (0.6, 0.0, 0.0), (-0.6, 0.0, 0.0), (0.0, 0.2, 0.0), (0.0, 0.0, 0.8))
 """Steering, gas and brake of the discrete actions: nothing, right, left, gas, brake."""
@@ -24,27 +25,39 @@ class EnvState(environment.EnvState):
     paid: jax.Array  # i32[] how many of them have been rewarded
     track: Track
     raster: jax.Array  # u32[SIDE, SIDE] the painted track
+    colours: Colours
     time: int
 
 
 @struct.dataclass
 class EnvParams(environment.EnvParams):
-    """What may be changed, in a program or from episode to episode."""
+    """Numbers of the environment that may differ between the members of a batch."""
 
     max_steps_in_episode: int = 1000
 
 
 class CarRacing(environment.Environment[EnvState, EnvParams]):
-    """Gymnasium's CarRacing-v3 (1.2.3, or from 1.4.0 on), not randomised.
+    """Gymnasium's CarRacing-v3 (1.2.3, or from 1.4.0 on).
 
     Observations are pictures u8[96, 96, 3]. Actions are Box((-1, 0, 0), 1): steering, gas and brake; or if not
     `continuous`, Discrete(5): nothing, right, left, gas, brake.
+
+    An action that is no member of the space cannot be refused in a compiled program: a discrete one is taken for the
+    nearest, of a continuous one only the gas is clipped, as in Gymnasium. A gas of NaN, which is an error in Gymnasium,
+    ends the episode with a reward of NaN.
+
+    The last bits of a trajectory depend on the size of the batch, since XLA orders sums differently. An episode is
+    repeated bit for bit only in a batch of the same size.
+
+    Args:
+        continuous: whether actions are Box; otherwise Discrete.
+        domain_randomize: whether every episode has random colours of road, background and grass. Gymnasium's reset
+            option ``randomize=False`` is ``env.reset_on(track, params, state.colours)`` here.
     """
 
-    def __init__(self, continuous: bool = True):
-        """`continuous` leaves a choice of five actions if it is False."""
+    def __init__(self, continuous: bool = True, domain_randomize: bool = False):
         super().__init__()
-        self.continuous = continuous
+        self.continuous, self.domain_randomize = continuous, domain_randomize
 
     @property
     def default_params(self) -> EnvParams:
@@ -53,12 +66,27 @@ class CarRacing(environment.Environment[EnvState, EnvParams]):
 
     def reset_env(self, key: jax.Array, params: EnvParams) -> tuple[jax.Array, EnvState]:
         """A new track, and a car that stands at its beginning."""
-        return self.reset_on(car_track.draw(key), params)
+        colours = picture.draw_colours(jax.random.fold_in(key, 3)) if self.domain_randomize else None
+        return self.reset_on(car_track.draw(key), params, colours)
 
-    def reset_on(self, track: Track, params: EnvParams) -> tuple[jax.Array, EnvState]:
-        """The start of an episode on a given track."""
+    def reset_on(self, track: Track, params: EnvParams, colours: Colours | None = None) -> tuple[jax.Array, EnvState]:
+        """The start of an episode on a given track.
+
+        Args:
+            track: from `neuralmutator.envs.car.track`.
+            params: of the environment.
+            colours: of road, background and grass; None: those that are not randomised.
+        """
         car, visited = physics.place(track)
-        state = EnvState(car=car, visited=visited, paid=jnp.int32(0), track=track, raster=picture.paint(track), time=0)
+        state = EnvState(
+            car=car,
+            visited=visited,
+            paid=jnp.int32(0),
+            track=track,
+            raster=picture.paint(track, PLAIN if colours is None else colours),
+            colours=Colours(*map(jnp.asarray, PLAIN if colours is None else colours)),
+            time=0,
+        )
         return self._see(state, jnp.sum(visited)), state
 
     def step_env(
@@ -67,7 +95,7 @@ class CarRacing(environment.Environment[EnvState, EnvParams]):
         """A fiftieth of a second: (observation, state, reward, terminated, info); nothing in it is random."""
         action = jnp.float32(action) if self.continuous else jnp.array(CHOICES)[action]
         car, visited = physics.step(state.car, state.visited, state.track, action)
-        count = jnp.sum(visited)
+        count = jnp.sum(visited, dtype=jnp.int32)
         reward, lost = physics.reward(car, state.track.tiles, count - state.paid)
         finished = count == state.track.tiles
         state = state.replace(car=car, visited=visited, paid=count, time=state.time + 1)
@@ -78,7 +106,8 @@ class CarRacing(environment.Environment[EnvState, EnvParams]):
     def _see(self, state: EnvState, count: jax.Array) -> jax.Array:
         # Gymnasium draws before it takes what the step costs.
         score = 1000.0 * count / state.track.tiles - 0.1 * jnp.maximum(state.time - 1, 0)
-        return picture.draw(state.raster, state.visited, state.car, state.time, score)
+        road = state.colours.road if self.domain_randomize else PLAIN.road
+        return picture.draw(state.raster, state.visited, state.car, state.time, score, road)
 
     @property
     def name(self) -> str:

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from neuralmutator import envs, fitness, networks
-from neuralmutator.envs import CarRacing, car_track
-from neuralmutator.envs.car_track import MAX_TILES
+from neuralmutator.envs import CarRacing
+from neuralmutator.envs.car import track as car_track
+from neuralmutator.envs.car.track import MAX_TILES
 
 STEP = {continuous: jax.jit(CarRacing(continuous).step_env) for continuous in (True, False)}
 

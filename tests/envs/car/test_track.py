@@ -2,7 +2,7 @@ import jax
 import numpy as np
 import pytest
 
-from neuralmutator.envs import car_track
+from neuralmutator.envs.car import track as car_track
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from Box2D import b2_polygonRadius, b2Distance, b2PolygonShape, b2Transform
 
-from neuralmutator.envs import car_physics as physics, car_track
+from neuralmutator.envs.car import physics, track as car_track
 
 STEP = jax.jit(physics.step)
 
@@ -186,3 +186,32 @@ def test_no_share_of_a_lap_ends_gymnasiums_episodes(parity):
     for seed in range(5):
         env.reset(seed=seed)
         assert env.road[0].road_visited and env.tile_visited_count == 2 and not env.new_lap
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "steps"),
+    [("brake", np.float32(0.9), 10), ("brake", np.nan, 3), ("steering", np.nan, 1), ("steering", np.nan, 4)],
+)
+def test_odd_actions_do_what_they_do_in_gymnasium(parity, name, value, steps):
+    """A brake of float32 0.9 does not block the wheels; NaN fails all comparisons and Box2D's clamps."""
+    env = parity["world"]()
+    env.reset(seed=1)
+    track = parity["track_of"](env)
+    car, visited = jax.jit(physics.place)(track)
+    for t in range(50):
+        action = np.float32([0.1, 0.5, 0.0])
+        if 30 <= t < 30 + steps:
+            action[("steering", "gas", "brake").index(name)] = value
+        env.step(action)
+        car, visited = STEP(car, visited, track, jnp.asarray(action))
+    np.testing.assert_allclose((car.x, car.y), env.car.hull.worldCenter, atol=2e-3)
+    np.testing.assert_allclose(car.omega, [wheel.omega for wheel in env.car.wheels], atol=2e-2)
+    np.testing.assert_allclose(car.wheel_angle - car.angle, [wheel.joint.angle for wheel in env.car.wheels], atol=2e-3)
+
+
+def test_a_gas_of_nan_ends_the_episode_without_a_return(track, start):
+    """Gymnasium raises an error there."""
+    car, visited = STEP(*start, track, jnp.array([0.0, jnp.nan, 0.0]))
+    car, visited = STEP(car, visited, track, jnp.zeros(3))
+    reward, over = physics.reward(car, track.tiles, 0)
+    assert np.isnan(reward) and over

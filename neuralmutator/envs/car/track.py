@@ -110,7 +110,7 @@ def _walk(angles: jax.Array, xs: jax.Array, ys: jax.Array) -> _Point:
         rounds = walker.rounds + (walker.far & (angle > 0))
         far = jnp.where(angle > 0, False, walker.far | (angle < 0))
         angle = jnp.where(angle < 0, angle + 2 * np.pi, angle)
-        checkpoint = jnp.maximum(walker.checkpoint, jnp.sum(angles < angle))
+        checkpoint = jnp.maximum(walker.checkpoint, jnp.sum(angles < angle, dtype=jnp.int32))
         angle = jnp.where(checkpoint == CHECKPOINTS, angle - 2 * np.pi, angle)
         checkpoint %= CHECKPOINTS
         cos, sin = jnp.cos(heading), jnp.sin(heading)
@@ -141,7 +141,7 @@ def _last_round(points: _Point) -> tuple[Track, jax.Array]:
     heading, x, y = (a[first + numbers % tiles] for a in (points.heading, points.x, points.y))
     gap = jnp.cos(heading[0]) * (x[0] - x[tiles - 1]), jnp.sin(heading[0]) * (y[0] - y[tiles - 1])
     ok = (first > 0) & (tiles <= MAX_TILES) & (gap[0] ** 2 + gap[1] ** 2 <= STEP**2)
-    return Track(heading, x, y, tiles, _curbs(heading, tiles)), ok
+    return Track(heading, x, y, tiles.astype(jnp.int32), _curbs(heading, tiles)), ok
 
 
 def _curbs(heading: jax.Array, tiles: jax.Array) -> jax.Array:
