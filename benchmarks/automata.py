@@ -22,7 +22,9 @@ from rich.table import Table
 
 from neuralmutator import nca, rollout
 from neuralmutator.core import each
-from neuralmutator.experiment.nca import BUNDLED, FilmConfig, Model, NcaConfig, film, load
+from neuralmutator.experiment.automata import BUNDLED, Model, load
+from neuralmutator.experiment.film import FilmConfig, film
+from neuralmutator.experiment.nca import NcaConfig
 from neuralmutator.plots.nca import film_strip
 
 MOMENTS = (64, 80, 96, 200, 500, 1000, 10_000)

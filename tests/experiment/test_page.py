@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from neuralmutator import nca
-from neuralmutator.experiment.nca import BUNDLED, Model, NcaConfig, load
+from neuralmutator.experiment.automata import BUNDLED, Model, load
+from neuralmutator.experiment.nca import NcaConfig
 from neuralmutator.experiment.page import page
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
