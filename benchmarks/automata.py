@@ -64,8 +64,8 @@ def measure(options: Options, config: NcaConfig, target: jax.Array, params: jax.
         )
 
     def grow(params: jax.Array, length: int) -> Callable[[jax.Array], jax.Array]:
-        step = nca.watched(automaton, params, target)
-        return lambda key: rollout(step, key, nca.seed(shape, config.channels), length)[1]
+        step = nca.step_with_loss(automaton, params, target)
+        return lambda key: rollout(step, key, nca.seed_grid(shape, config.channels), length)[1]
 
     found: dict[str, list[float]] = {}
     growth = trials(grow(params, 1000))
@@ -83,7 +83,7 @@ def measure(options: Options, config: NcaConfig, target: jax.Array, params: jax.
         ).tolist()
 
     def disc(key: jax.Array) -> jax.Array:
-        return nca.recovery(automaton, key, params, target, nca.circle(jax.random.fold_in(key, 1), *shape)).after
+        return nca.recovery(automaton, key, params, target, nca.random_disc(jax.random.fold_in(key, 1), *shape)).after
 
     found["a random disc erased"] = trials(disc).tolist()
     large = nca.disc(*shape, radius=0.4)
@@ -92,11 +92,11 @@ def measure(options: Options, config: NcaConfig, target: jax.Array, params: jax.
     ).tolist()
 
     def displaced(key: jax.Array) -> jax.Array:
-        grown, _ = rollout(automaton.step(params), key, nca.seed(shape, config.channels), 200)
+        grown, _ = rollout(automaton.step(params), key, nca.seed_grid(shape, config.channels), 200)
         halved = grown * nca.cut("right", *shape)
         healed, _ = rollout(automaton.step(params), key, halved, LONG_AFTER, start=200)
         moves = jnp.stack(jnp.meshgrid(*[jnp.arange(-FURTHEST, FURTHEST + 1)] * 2), axis=-1).reshape(-1, 2)
-        return jnp.min(jax.vmap(lambda move: nca.loss(healed, jnp.roll(target, move, (0, 1))))(moves))
+        return jnp.min(jax.vmap(lambda move: nca.growth_loss(healed, jnp.roll(target, move, (0, 1))))(moves))
 
     found[f"right, {LONG_AFTER} later, wherever it is"] = trials(displaced).tolist()
     for angle in ANGLES:

@@ -54,7 +54,7 @@ def ours(options: Options) -> tuple[Callable, Callable, tuple]:
     def gradient(key: jax.Array, params: jax.Array, grids: jax.Array) -> jax.Array:
         def one(key: jax.Array, grid: jax.Array) -> jax.Array:
             def loss(params: jax.Array) -> jax.Array:
-                return nca.loss(rollout(automaton.step(params), key, grid, options.training_steps)[0], target)
+                return nca.growth_loss(rollout(automaton.step(params), key, grid, options.training_steps)[0], target)
 
             return jax.grad(loss)(params)
 

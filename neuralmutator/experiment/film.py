@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from neuralmutator import nca
-from neuralmutator.core import rollout
-from neuralmutator.experiment.nca import NcaConfig
+from neuralmutator.core import check, rollout
+from neuralmutator.experiment.automata import Model
 
 
 @dataclass(frozen=True)
@@ -36,13 +36,11 @@ class FilmConfig:
     seed: int = 0
 
 
-def film(config: NcaConfig, params: jax.Array, shape: tuple[int, int], options: FilmConfig) -> np.ndarray:
+def film(model: Model, options: FilmConfig) -> np.ndarray:
     """Grows a pattern, and damages it where wanted.
 
     Args:
-        config: configuration of the run that the automaton is from.
-        params: f32[P].
-        shape: height and width of the grid.
+        model: what grows, on a grid of the size of its target.
         options: what is filmed.
 
     Returns:
@@ -51,16 +49,14 @@ def film(config: NcaConfig, params: jax.Array, shape: tuple[int, int], options: 
     Raises:
         ValueError: naming the field, its value and what is allowed.
     """
-    for name in ("steps", "every", "damage_at"):
-        value = getattr(options, name)
-        if not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+    check.whole(1, steps=options.steps, every=options.every, damage_at=options.damage_at)
+    shape = (model.target.shape[0], model.target.shape[1])
     if options.every > options.steps:
         raise ValueError(f"every must be at most {options.steps}, the steps, got {options.every}")
     mask = _mask(options, shape)
     if options.damage and options.damage_at >= options.steps:
         raise ValueError(f"damage_at must be less than {options.steps}, the steps, got {options.damage_at}")
-    automaton = nca.growing(config.channels, config.hidden, config.fire_rate, math.radians(options.angle))
+    automaton = model.automaton(math.radians(options.angle))
     damage_at = options.damage_at if options.damage else options.steps
 
     def shoot(key: jax.Array, params: jax.Array, mask: jax.Array) -> jax.Array:
@@ -68,13 +64,13 @@ def film(config: NcaConfig, params: jax.Array, shape: tuple[int, int], options: 
             grid = automaton.update(key, params, grid)
             return grid, jnp.round(255 * nca.to_rgb(grid)).astype(jnp.uint8)
 
-        start = nca.seed(shape, config.channels)
+        start = nca.seed_grid(shape, model.channels)
         first = jnp.round(255 * nca.to_rgb(start)).astype(jnp.uint8)[None]
         grid, growth = rollout(look, key, start, damage_at)
         _, after = rollout(look, key, grid * mask, options.steps - damage_at, start=damage_at)
         return jnp.concatenate([first, growth, after])[:: options.every]
 
-    return np.asarray(jax.jit(shoot)(jax.random.key(options.seed), params, mask))
+    return np.asarray(jax.jit(shoot)(jax.random.key(options.seed), model.params, mask))
 
 
 def _mask(options: FilmConfig, shape: tuple[int, int]) -> jax.Array:
@@ -88,7 +84,6 @@ def _mask(options: FilmConfig, shape: tuple[int, int]) -> jax.Array:
     for name, value, most in (("x", x, width), ("y", y, height)):
         if not 0 <= value < most:
             raise ValueError(f"{name} must lie between 0 and {most - 1}, within the grid, got {value}")
-    if not 0 < options.radius < math.inf:
-        raise ValueError(f"radius must be a finite number above 0, got {options.radius!r}")
+    check.number(0, open_low=True, radius=options.radius)
     across, down = 2 / (width - 1), 2 / (height - 1)  # of a cell, in units of half the grid
     return nca.disc(height, width, x * across - 1, y * down - 1, options.radius * across)

@@ -65,13 +65,9 @@ def build(config: NcaConfig) -> tuple[nca.Automaton, np.ndarray, nca.Trainer]:
         automaton,
         jnp.asarray(target),
         config.regime,
-        nca.schedule(config.learning_rate, config.drop_at),
+        nca.drop_schedule(config.learning_rate, config.drop_at),
         config.batch_size,
         config.pool_size,
-        # Where rollouts run one after another, what is far from the target is computed when life gets there.
-        margins=[config.padding - n for n in (4, 6, 8, 10) if config.padding > n]
-        if jax.default_backend() == "cpu"
-        else (),
     )
     return automaton, target, trainer
 
@@ -159,12 +155,11 @@ def decode_config(data: dict[str, Any]) -> NcaConfig:
     return NcaConfig(**data)
 
 
-def _rows(info: nca.Trained, start: int, seconds: float) -> list[dict[str, Any]]:
+def _rows(info: nca.TrainInfo, start: int, seconds: float) -> list[dict[str, Any]]:
     columns: dict[str, Any] = {
         "loss": info.loss,
         "log10_loss": np.log10(info.loss),
         "length": info.length,
-        "room": info.room,
     }
     return rows_of("step", columns, start, seconds)
 

@@ -4,20 +4,21 @@ import numpy as np
 import pytest
 
 from neuralmutator import nca
+from neuralmutator.experiment.automata import Model
 from neuralmutator.experiment.film import FilmConfig, film
-from neuralmutator.experiment.nca import NcaConfig
 
-SMALL = NcaConfig(size=8, padding=5, channels=6, hidden=8)
+
+def small(params):
+    return Model(np.zeros((18, 18, 4), np.float32), params, channels=6, hidden=8)
 
 
 def test_a_film_is_the_automaton_with_its_damage():
     automaton = nca.growing(6, 8)
     params = 0.2 * jax.random.normal(jax.random.key(0), (automaton.num_params,))
-    frames = film(
-        SMALL, params, (18, 18), FilmConfig(steps=6, damage="disc", damage_at=4, x=12, y=9, radius=3.5, every=2)
-    )
+    options = FilmConfig(steps=6, damage="disc", damage_at=4, x=12, y=9, radius=3.5, every=2)
+    frames = film(small(params), options)
     assert frames.shape == (4, 18, 18, 3) and frames.dtype == np.uint8
-    grid, expected = nca.seed((18, 18), 6), []
+    grid, expected = nca.seed_grid((18, 18), 6), []
     down, across = np.mgrid[:18, :18]
     mask = ((across - 12) ** 2 + (down - 9) ** 2 > 3.5**2)[..., None]
     for t in range(7):
@@ -42,4 +43,4 @@ def test_a_film_is_the_automaton_with_its_damage():
 )
 def test_a_bad_film(options, message):
     with pytest.raises(ValueError, match=message):
-        film(SMALL, jnp.zeros(10), (18, 18), FilmConfig(**options))
+        film(small(jnp.zeros(nca.growing(6, 8).num_params)), FilmConfig(**options))

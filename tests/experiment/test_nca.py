@@ -25,8 +25,9 @@ def test_a_run_leaves_what_it_measured(finished):
     assert all(64 <= line["length"] < 96 for line in lines)
     losses = [line["loss"] for line in lines]
     assert result["log10_loss_of_last_100"] == pytest.approx(np.log10(np.mean(losses)), rel=1e-6)
-    config, target, params = load(folder)
-    assert config == SMALL and target.shape == (18, 18, 4) and params.shape == (result["num_params"],)
+    model = load(folder)
+    assert model.label == "newt, persistent" and model.target.shape == (18, 18, 4)
+    assert model.params.shape == (result["num_params"],)
     assert RunFolder(folder).load_arrays("pool", ("grids",))["grids"].shape == (12, 18, 18, 4)
 
 
@@ -40,9 +41,9 @@ def test_a_stopped_run_goes_on_with_the_same_bits(finished, tmp_path, monkeypatc
         patch.setattr(RunFolder, "append_metrics", stopping)
         with pytest.raises(InterruptedRunError):
             train(SMALL, tmp_path / "run")
-    assert not np.array_equal(load(tmp_path / "run")[2], load(finished[0])[2])
+    assert not np.array_equal(load(tmp_path / "run").params, load(finished[0]).params)
     result = train(SMALL, tmp_path / "run", resume=True)
-    np.testing.assert_array_equal(load(tmp_path / "run")[2], load(finished[0])[2])
+    np.testing.assert_array_equal(load(tmp_path / "run").params, load(finished[0]).params)
     assert result["log10_loss_of_last_100"] == finished[1]["log10_loss_of_last_100"]
 
 
