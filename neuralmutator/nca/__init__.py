@@ -10,7 +10,7 @@ from neuralmutator.nca.pool import Starts, pool_starts, same_start
 from neuralmutator.nca.quantization import Quantized, dequantize, quantize
 from neuralmutator.nca.rules import dense_rule
 from neuralmutator.nca.training import Regime, Trainer, TrainInfo, TrainState, drop_schedule, rollout_trainer, trainer
-from neuralmutator.nca.windows import develop, windowed
+from neuralmutator.nca.windows import default_margins, develop, windowed
 
 __all__ = [
     "ALPHA",
@@ -27,6 +27,7 @@ __all__ = [
     "automaton",
     "automaton_network",
     "cut",
+    "default_margins",
     "dense_rule",
     "dequantize",
     "develop",

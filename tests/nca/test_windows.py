@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings, strategies as st
 
 from neuralmutator import nca
-from neuralmutator.nca.windows import default_margins, in_smallest_window
+from neuralmutator.nca.windows import in_smallest_window
 
 SMALL = nca.growing(channels=6, hidden=9)
 UPDATE = jax.jit(SMALL.update)
@@ -74,11 +74,11 @@ def test_the_smallest_window_that_would_have_done_is_tried():
 def test_windows_fit_the_target():
     target = np.zeros((40, 50, 4), np.float32)
     target[9:31, 12:38, 3] = 0.01  # 9 empty cells above and below
-    assert default_margins(jnp.asarray(target)) == (5, 3, 1)
-    assert default_margins(jnp.zeros((40, 40, 4))) == () == default_margins(jnp.ones((40, 40, 4)))
+    assert nca.default_margins(jnp.asarray(target)) == (5, 3, 1)
+    assert nca.default_margins(jnp.zeros((40, 40, 4))) == () == nca.default_margins(jnp.ones((40, 40, 4)))
     seen = []
-    jax.jit(lambda target: seen.append(default_margins(target)))(target)
-    assert seen == [()]
+    jax.jit(lambda target: seen.append(nca.default_margins(target)))(jnp.zeros((72, 80, 4)))
+    assert seen == [(12, 10, 8, 6)]  # as for the article's targets, 16 cells from the border
 
 
 def test_an_automaton_without_life_is_never_in_a_window():
