@@ -6,23 +6,20 @@ import json
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from neuralmutator import nca
-from neuralmutator.runs.nca import Model
+from neuralmutator.runs.automata import Model
 
 MOST_CHANNELS = 16
-ABOUT = {
-    "growing": "grows from the seed; knows nothing of what comes after",
-    "persistent": "grows, and stays",
-    "regenerating": "grows, stays, and repairs what is damaged",
-}
+"""What the page's shader holds."""
 
 
 def page(models: Sequence[Model], size: int = 96) -> str:
-    """The page as text; parameters are in 8 bits.
+    """The page as text, with the parameters as they are: in 8 bits (11 kB), or as floats (44 kB).
 
     Args:
         models: what can be chosen, the first at first.
@@ -48,28 +45,36 @@ def write_page(models: Sequence[Model], path: str | Path, size: int = 96) -> Pat
     return path
 
 
-def _entry(model: Model) -> dict:
-    config = model.config
-    if config.channels > MOST_CHANNELS:
-        raise ValueError(f"the page shows automata of at most {MOST_CHANNELS} channels, got {config.channels}")
-    automaton = nca.growing(config.channels, config.hidden, config.fire_rate)
-    quantized = nca.quantize(automaton, model.params)
-    return {
-        "name": f"{Path(config.target).stem}, {config.regime}",
-        "about": ABOUT[config.regime],
-        "channels": config.channels,
-        "hidden": config.hidden,
-        "fire_rate": config.fire_rate,
-        "scales": {name: float(scale) for name, scale in quantized.scales.items()},
-        "codes": base64.b64encode(np.asarray(quantized.codes).tobytes()).decode(),
+def _entry(model: Model) -> dict[str, Any]:
+    if model.channels > MOST_CHANNELS:
+        raise ValueError(f"the page shows automata of at most {MOST_CHANNELS} channels, got {model.channels}")
+    entry = {
+        "name": model.label,
+        "about": model.about,
+        "channels": model.channels,
+        "hidden": model.hidden,
+        "fire_rate": model.fire_rate,
         "picture": _picture(model.target),
     }
+    weights = model.weights
+    if not isinstance(weights, nca.Quantized):
+        return entry | {"params": _base64(np.asarray(weights, "<f4"))}
+    variables = model.automaton().unflatten(weights.codes)
+    levels = [
+        {"size": codes.size, "scale": float(weights.scales[name]), "offset": float(weights.offsets[name])}
+        for name, codes in variables.items()
+    ]
+    return entry | {"codes": _base64(np.asarray(weights.codes)), "levels": levels}
+
+
+def _base64(array: np.ndarray) -> str:
+    return base64.b64encode(array.tobytes()).decode()
 
 
 def _picture(target: np.ndarray) -> str:
     """The target on white, without the empty cells around it, as a data URL."""
     rows, columns = np.nonzero(target[..., nca.ALPHA] > 0)
-    pixels = target[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+    pixels = target[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1] if len(rows) else target
     buffer = io.BytesIO()
     image = Image.fromarray(np.asarray(255 * nca.to_rgb(pixels)).round().astype(np.uint8))
     ImageOps.pad(image, (max(image.size),) * 2, color="white").quantize(64).save(buffer, "PNG", optimize=True)

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
 
+from neuralmutator.core import check
+
 BUNDLED = "newt"
 """A small animal of our own making, so that something grows with nothing installed."""
 
@@ -17,6 +19,9 @@ FONTS = (
 )
 MOST_PIXELS = 4096
 """Largest side of an image that is read."""
+
+MOST_CELLS = 512
+"""Largest side of a grid."""
 
 
 def load_target(name: str, size: int = 40, padding: int = 16) -> np.ndarray:
@@ -34,18 +39,17 @@ def load_target(name: str, size: int = 40, padding: int = 16) -> np.ndarray:
     Raises:
         ValueError: if there is no such image, it is no image, has no alpha or nothing in it, or a size is out of range.
     """
-    for field, value, least in (("size", size, 4), ("padding", padding, 0)):
-        if not isinstance(value, int) or value < least:
-            raise ValueError(f"{field} must be a whole number of at least {least}, got {value!r}")
-    if size + 2 * padding > 512:
-        raise ValueError(f"the grid must be at most 512 cells wide, got {size + 2 * padding} = size + 2 padding")
+    check.whole(4, size=size)
+    check.whole(0, padding=padding)
+    side = size + 2 * padding
+    if side > MOST_CELLS:
+        raise ValueError(f"the grid must be at most {MOST_CELLS} cells wide, got {side} = size + 2 padding")
     image = _read(name)
     image.thumbnail((size, size), Image.Resampling.LANCZOS)
     pixels = np.asarray(image, np.float32) / 255
     pixels[..., :3] *= pixels[..., 3:]
     if pixels[..., 3].max() <= 0.1:
         raise ValueError(f"target {name!r} is empty: nothing in it has alpha above 0.1")
-    side = size + 2 * padding
     target = np.zeros((side, side, 4), np.float32)
     top, left = (side - pixels.shape[0]) // 2, (side - pixels.shape[1]) // 2
     target[top : top + pixels.shape[0], left : left + pixels.shape[1]] = pixels

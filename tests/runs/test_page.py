@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import threading
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 from neuralmutator import nca
-from neuralmutator.runs.nca import BUNDLED, Model, NcaConfig, load
+from neuralmutator.runs.automata import BUNDLED, Model, load
 from neuralmutator.runs.page import page
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -21,13 +22,13 @@ SIZE = 24
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 
 
-def model(channels=16, hidden=32, seed=0, size=0.12, fire_rate=0.5):
+def model(channels=16, hidden=32, seed=0, size=0.12, fire_rate=0.5, exact=False):
     """An automaton that lives for a while; its parameters need mean nothing."""
-    config = NcaConfig(channels=channels, hidden=hidden, fire_rate=fire_rate, regime="persistent")
     automaton = nca.growing(channels, hidden, fire_rate)
     params = size * jax.random.normal(jax.random.key(seed), (automaton.num_params,))
     params = params.at[nca.ALPHA - channels].set(0.3)  # so that life spreads
-    return Model(config, np.full((8, 8, 4), 0.5, np.float32), params)
+    weights = params if exact else nca.quantize(automaton, params)
+    return Model(np.full((8, 8, 4), 0.5, np.float32), weights, channels, hidden, fire_rate, "a blob", "it lives")
 
 
 class Browser(http.server.BaseHTTPRequestHandler):
@@ -99,14 +100,26 @@ def test_its_cells_are_those_of_the_automaton(tmp_path, channels, hidden, rate, 
         return Array.from(nca.automaton.read());"""
     cells = np.array(run_in_browser(tmp_path, [one], script), np.float32).reshape(SIZE, SIZE, 16)
     automaton = nca.growing(channels, hidden, rate, np.deg2rad(degrees))
-    params = nca.dequantize(automaton, nca.quantize(automaton, one.params))
-    grid, move = nca.seed((SIZE, SIZE), channels), jax.jit(automaton.move)
+    grid, move = nca.seed_grid((SIZE, SIZE), channels), jax.jit(automaton.move)
     for t in range(steps):
         mask = fires(t, rate)
         assert mask.mean() == pytest.approx(rate, abs=0.08)
-        grid = move(params, grid, jnp.asarray(mask))
+        grid = move(one.params, grid, jnp.asarray(mask))
     assert np.abs(grid).max() > 0.5 and (np.abs(grid).sum(axis=2) > 0).mean() > 0.1
     np.testing.assert_allclose(cells[..., :channels], grid, atol=2e-4 * float(np.abs(grid).max()))
+
+
+@needs_chromium
+def test_its_parameters_are_those_of_the_automaton_bit_for_bit(tmp_path):
+    """Floats; symmetric codes; codes with half levels, none of which is zero."""
+    floats, symmetric = model(6, 9, exact=True), model(6, 9)
+    codes = jnp.asarray(np.random.default_rng(0).integers(-128, 128, floats.params.size), jnp.int8)
+    scales = {name: jnp.float32(0.004 / (i + 1.7)) for i, name in enumerate(("w1", "b1", "w2", "b2"))}
+    offsets = {"w1": jnp.float32(-0.5), "b1": jnp.float32(-0.5), "w2": jnp.float32(3.5), "b2": jnp.float32(0)}
+    models = [floats, symmetric, replace(floats, weights=nca.Quantized(codes, scales, offsets))]
+    found = run_in_browser(tmp_path, models, "return nca.models.map(m => Array.from(nca.parameters(m)));")
+    for one, params in zip(models, found, strict=True):
+        np.testing.assert_array_equal(np.array(params, np.float32), one.params)
 
 
 @needs_chromium
@@ -162,12 +175,11 @@ def test_joined_borders(tmp_path):
     one = model()
     cells = np.array(run_in_browser(tmp_path, [one], script), np.float32).reshape(SIZE, SIZE, 16)
     automaton = nca.growing(16, 32)
-    params = nca.dequantize(automaton, nca.quantize(automaton, one.params))
-    grid = jnp.roll(nca.seed((SIZE, SIZE)), (SIZE // 2, SIZE // 2), (0, 1))
+    grid = jnp.roll(nca.seed_grid((SIZE, SIZE)), (SIZE // 2, SIZE // 2), (0, 1))
     for t in range(6):  # six updates in the middle of the grid never see its border
         moved = jnp.roll(grid, (SIZE // 2, SIZE // 2), (0, 1))
         mask = jnp.roll(jnp.asarray(fires(t, 0.5)), (SIZE // 2, SIZE // 2), (0, 1))
-        grid = jnp.roll(automaton.move(params, moved, mask), (SIZE // 2, SIZE // 2), (0, 1))
+        grid = jnp.roll(automaton.move(one.params, moved, mask), (SIZE // 2, SIZE // 2), (0, 1))
     assert np.abs(np.asarray(grid)[[-1, 0], 0]).sum() > 0.1
     np.testing.assert_allclose(cells, grid, atol=2e-4 * float(np.abs(grid).max()))
 
@@ -183,7 +195,7 @@ def test_a_lizard_grows_and_regrows(tmp_path):
         a.brush("erase", 36, 22, 9);
         return [grown, Array.from(a.read()), grow(120)];"""
     cells = np.array(run_in_browser(tmp_path, [lizard], script, size=72), np.float32).reshape(3, 72, 72, 16)
-    grown, erased, regrown = (float(jnp.log10(nca.loss(grid, lizard.target))) for grid in cells)
+    grown, erased, regrown = (float(jnp.log10(nca.growth_loss(grid, lizard.target))) for grid in cells)
     assert grown < -2.6 and regrown < -2.6 and erased > -2.4
 
 
