@@ -25,7 +25,6 @@ from neuralmutator.core import each
 from neuralmutator.plots.nca import film_strip
 from neuralmutator.runs.automata import BUNDLED, Model, load
 from neuralmutator.runs.film import FilmConfig, film
-from neuralmutator.runs.nca import BUNDLED, FilmConfig, Model, film, load
 
 MOMENTS = (64, 80, 96, 200, 500, 1000, 10_000)
 ANGLES = (30, 45, 90)
