@@ -15,7 +15,7 @@ from neuralmutator.runs.automata import BUNDLED, load, pack
 from neuralmutator.runs.film import FilmConfig, film
 from neuralmutator.runs.folder import RunFolder
 from neuralmutator.runs.foreign import Order, import_automaton
-from neuralmutator.runs.nca import BUNDLED, FilmConfig, NcaConfig, decode_config, train
+from neuralmutator.runs.nca import NcaConfig, decode_config, train
 from neuralmutator.runs.page import write_page
 from neuralmutator.runs.targets import load_target
 
