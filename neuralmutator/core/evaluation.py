@@ -10,8 +10,8 @@ import jax.numpy as jnp
 from neuralmutator.core.batching import in_blocks
 from neuralmutator.core.genome import Genome
 
-# A fitness takes a key and one genome; it gives a scalar, higher is better, or (scalar, info) with a dict of scalars
-# that a generation reports as sums over the population.
+# A fitness takes a key and one genome; it gives a scalar, higher is better, or (scalar, info) with a dict of arrays
+# of which a generation reports the sums over the population.
 Fitness = Callable[[jax.Array, Genome], Any]
 
 
@@ -25,7 +25,7 @@ class PopulationFitness(Protocol):
     def many(
         self, keys: jax.Array, population: Genome, block_size: int | None
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """Fitness f32[N] of every member, and what is reported of each, [N].
+        """Fitness f32[N] of every member, and what is reported of each, [N, ...].
 
         Args:
             keys: one per member [N], or a single one that all members meet.
@@ -39,13 +39,13 @@ def evaluate(
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Fitness f32[N] of every member, and the sums of what the fitness function reports; see `evaluate_members`."""
     values, info = evaluate_members(fitness, keys, population, block_size)
-    return values, jax.tree.map(jnp.sum, info)
+    return values, jax.tree.map(lambda x: jnp.sum(x, axis=0), info)
 
 
 def evaluate_members(
     fitness: Fitness, keys: jax.Array, population: Genome, block_size: int | None = None
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Fitness f32[N] of every member, and what the fitness function reports of each, [N].
+    """Fitness f32[N] of every member, and what the fitness function reports of each, [N, ...].
 
     Args:
         fitness: the fitness function.

@@ -10,6 +10,7 @@ from gymnax.environments.environment import Environment
 from neuralmutator.envs.car_racing import CarRacing
 from neuralmutator.envs.lunar_lander import LunarLander
 from neuralmutator.envs.mountain_car import MountainCarContinuous
+from neuralmutator.envs.tasks import MultiDiscrete, Task, task
 
 ENVS: dict[str, Callable[[], Environment]] = {
     "CarRacing-v3": CarRacing,
@@ -40,4 +41,14 @@ def make(env_id: str) -> tuple[Environment, Any]:
     return gymnax.make(env_id)
 
 
-__all__ = ["ENVS", "IN_GYMNASIUM", "CarRacing", "LunarLander", "MountainCarContinuous", "make"]
+__all__ = [
+    "ENVS",
+    "IN_GYMNASIUM",
+    "CarRacing",
+    "LunarLander",
+    "MountainCarContinuous",
+    "MultiDiscrete",
+    "Task",
+    "make",
+    "task",
+]

@@ -4,7 +4,6 @@ import pytest
 
 from neuralmutator import envs
 from neuralmutator.envs.names import action_names
-from neuralmutator.fitness.episode import sizes
 
 
 @pytest.mark.parametrize("name", envs.ENVS)
@@ -21,7 +20,7 @@ def test_every_environment_has_the_spaces_and_the_limit_of_gymnasiums(name):
         np.testing.assert_array_equal(np.broadcast_to(ours.low, actions.shape), actions.low)
         np.testing.assert_array_equal(np.broadcast_to(ours.high, actions.shape), actions.high)
     assert params.max_steps_in_episode == theirs.spec.max_episode_steps
-    outputs = sizes(name)[1]
+    outputs = envs.task(name).num_outputs
     assert len(action_names(name, outputs)) == outputs and "a0" not in action_names(name, outputs)
 
 

@@ -9,13 +9,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from neuralmutator import fitness, networks
+from neuralmutator import envs, fitness, networks
 from neuralmutator.core.genome import Genome, take
-from neuralmutator.fitness.episode import make, sizes
 
 IMAGES = {"Asterix-MinAtar", "Breakout-MinAtar", "Freeway-MinAtar", "Seaquest-MinAtar", "SpaceInvaders-MinAtar"}
 # MNISTBandit downloads its data.
 NAMES = sorted(set(gymnax.registered_envs) - {"MNISTBandit-bsuite"})
+
+
+def sizes(name):
+    task = envs.task(name)
+    return task.observation.shape, task.num_outputs
 
 
 def genome_of(policy, seed=0, scale=1.0):
@@ -191,7 +195,7 @@ def test_max_steps_shortens_and_never_lengthens(limit, steps):
 
 
 def test_parameters_of_the_environment():
-    env, params = make("CartPole-v1")
+    env, params = envs.make("CartPole-v1")
     policy = networks.mlp(4, 2, hidden=(2,))
     key, genome = jax.random.key(1), genome_of(policy)
     mine = params.replace(max_steps_in_episode=5)
@@ -209,7 +213,8 @@ def test_parameters_of_the_environment():
         ("Pendulum-v1", networks.mlp(3, 2), r"policy must give 1 outputs for Pendulum.*got shape \(2,\)"),
         ("CartPole-v1", networks.recurrent(3, 2), r"policy cannot take.*\(4,\)"),
         ("CartPole-v1", networks.flexible_mlp(3, 2), r"policy cannot take.*\(4,\)"),
-        ("Breakout-MinAtar", networks.mlp(400, 3), r"policy cannot take.*Breakout.*\(10, 10, 4\)"),
+        ("Breakout-MinAtar", networks.mlp(399, 3), r"policy cannot take.*Breakout.*\(10, 10, 4\)"),
+        ("Breakout-MinAtar", networks.mlp(400, 2), r"policy must give 3 outputs.*got shape \(2,\)"),
         ("Breakout-MinAtar", networks.mlp(4, 3), r"policy must give 3 outputs.*\(10, 10, 3\)"),
     ],
 )
