@@ -209,7 +209,7 @@ def test_an_output_that_is_no_number_makes_the_return_one_neither():
     policy = networks.mlp(4, 2, hidden=(2,))
     population = jax.tree.map(lambda *x: jnp.stack(x), *(genome_of(policy, seed) for seed in range(4)))
     spoilt = population.policy.at[1].set(jnp.nan).at[2, -5].set(jnp.nan)  # all weights, one bias of the output
-    values, info = fitness.episodes("CartPole-v1", policy).many(
+    values, _ = fitness.episodes("CartPole-v1", policy).many(
         jax.random.key(0), population._replace(policy=spoilt), None
     )
     want, _ = fitness.episodes("CartPole-v1", policy).many(jax.random.key(0), population, None)

@@ -62,10 +62,8 @@ def decompositions(program):
     for equation in program.eqns:
         if equation.primitive.name in ("qr", "geqrf"):
             found.append(equation.outvars[0].aval.shape)
-        for value in jax.tree.leaves(
-            list(equation.params.values()), is_leaf=lambda x: isinstance(x, (jax.core.Jaxpr, jax.core.ClosedJaxpr))
-        ):
-            if isinstance(value, (jax.core.Jaxpr, jax.core.ClosedJaxpr)):
+        for value in jax.tree.leaves(list(equation.params.values()), is_leaf=lambda x: hasattr(x, "eqns")):
+            if hasattr(value, "eqns"):
                 found += decompositions(getattr(value, "jaxpr", value))
     return found
 
