@@ -4,6 +4,7 @@ from neuralmutator.population import selection, speciation
 from neuralmutator.population.founders import Founders, track_founders
 from neuralmutator.population.generation import evolution, run
 from neuralmutator.population.hall import Hall, hall_of_fame
+from neuralmutator.population.normalisation import Moments, Normalised, normalise_observations
 from neuralmutator.population.types import Evolution, Generation, State
 
 __all__ = [
@@ -11,9 +12,12 @@ __all__ = [
     "Founders",
     "Generation",
     "Hall",
+    "Moments",
+    "Normalised",
     "State",
     "evolution",
     "hall_of_fame",
+    "normalise_observations",
     "run",
     "selection",
     "speciation",

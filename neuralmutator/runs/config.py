@@ -8,9 +8,8 @@ import jax
 import optax
 import tyro
 
-from neuralmutator import fitness, mutators, networks
+from neuralmutator import envs, fitness, mutators, networks
 from neuralmutator.core import Fitness
-from neuralmutator.fitness.episode import sizes
 from neuralmutator.population import Evolution, evolution, hall_of_fame, selection, speciation, track_founders
 
 
@@ -116,7 +115,8 @@ def build_policy(config: Config) -> networks.Network:
     Raises:
         ValueError: if the environment is unknown, or has no flat observations where the policy wants them.
     """
-    shape, act = sizes(config.env)
+    task = envs.task(config.env)
+    shape, act = task.observation.shape, task.num_outputs
     kind, p = config.policy.kind, config.policy
     if kind == "auto":
         kind = "cnn" if _are_images(shape) else "flexible"
@@ -174,7 +174,7 @@ def build_evolution(config: Config) -> Evolution:
     if not 0 <= config.seed < 2**32:
         raise ValueError(f"seed must lie between 0 and 2^32 - 1, got {config.seed}")
     policy = build_policy(config)
-    images = _are_images(sizes(config.env)[0])
+    images = _are_images(envs.task(config.env).observation.shape)
 
     def task(episodes: int) -> Fitness:
         score = fitness.episodes(config.env, policy, episodes=episodes, max_steps=config.max_steps)
