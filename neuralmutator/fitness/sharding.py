@@ -46,7 +46,8 @@ def sharded(fitness: Fitness, devices: Sequence[jax.Device] | None = None) -> Fi
     """Spreads the evaluation of a population over several devices; all else of a generation each of them does itself.
 
     The cores of a CPU are devices after `experiment.devices.use_all_cores`; XLA ends a process in which they wait more
-    than 40 seconds for one another, unless what they run is compiled with `experiment.devices.PATIENT`.
+    than 40 seconds for one another, unless what they run is compiled with
+    `experiment.devices.compile_options()`.
 
     Args:
         fitness: the fitness function; it sees the same keys and genomes as without.
