@@ -6,14 +6,14 @@ import os
 import jax
 from jax.extend.backend import clear_backends
 
-PATIENT: dict[str, str] = {
+PATIENT: dict[str, str | bool] = {
     "xla_cpu_collective_call_warn_stuck_seconds": "1000000",
     "xla_cpu_collective_call_terminate_timeout_seconds": "1000000",
 }
 """Options of compilation. Without them XLA ends a process in which one core has waited 40 seconds for another."""
 
 
-def compile_options() -> dict[str, str] | None:
+def compile_options() -> dict[str, str | bool] | None:
     """The options of `PATIENT` that this version of XLA knows; None where JAX does not use a CPU.
 
     An option that XLA does not know would end the compilation with an error.
@@ -24,7 +24,7 @@ def compile_options() -> dict[str, str] | None:
 
 
 @functools.cache
-def is_known(name: str, value: str) -> bool:
+def is_known(name: str, value: str | bool) -> bool:
     """Whether this version of XLA takes an option of compilation."""
     try:
         jax.jit(lambda: 0).lower().compile({name: value})

@@ -45,7 +45,7 @@ def replication(params: jax.Array, predictions: jax.Array) -> Replication:
 
 
 def margin(loss: jax.Array | float, num_params: int) -> jax.Array:
-    """Average weight-prediction margin as in the paper's figures: sqrt(loss / N), 0.040 for 32.10 and 20,100 weights."""
+    """Average weight-prediction margin as in the paper's figures: sqrt(loss / N), 0.040 for 32.10 of 20,100."""
     return jnp.sqrt(loss / num_params)
 
 

@@ -69,9 +69,9 @@ def fourier_features(width: int = 100, bandwidth: float = 1000.0) -> Encoding:
 class Quine:
     """A network and the addresses of its own weights; a pytree, so that ``vmap`` makes a population of them.
 
-    Pass it to jitted functions as an argument, and build steps inside of them:
-    ``jax.jit(lambda quine, params: rollout(homeostatic(quine), key, params, 60))``. A quine that a jitted function
-    closes over becomes a constant of the program, 8 MB for the paper's network.
+    Pass it to jitted functions as an argument, and build steps inside of them, so
+    ``jax.jit(lambda quine, params: rollout(homeostatic_regeneration(quine), key, params, 60))``. A quine that a jitted
+    function closes over becomes a constant of the program, 8 MB for the paper's network.
     """
 
     addresses: jax.Array  # f32[N, D]
@@ -158,7 +158,7 @@ def from_network(network: Network, addresses: jax.Array, reads_weights: bool = F
         addresses: f32[N, D] of any float dtype, one for each parameter of the network.
         reads_weights: whether the input is the value of the weight and then its address, f32[1 + D].
         degree: how predictions scale with the weights, |w|^degree: the number of weight layers of a perceptron
-            without biases whose activation is (nearly) positively homogeneous. See `homeostatic`.
+            without biases whose activation is (nearly) positively homogeneous. See `homeostatic_regeneration`.
 
     Raises:
         ValueError: if there is not one address per parameter, or the network does not map an address to one number.

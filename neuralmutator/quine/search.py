@@ -5,7 +5,7 @@ Plain regeneration does not converge. Without biases, the predictions F(w) of a 
 paper's network: every fixed point is repelling in that direction. Weights that are a little too small get smaller with
 each regeneration (the *zero quine*); weights that are a little too large explode.
 
-`homeostatic` regeneration keeps the norm. It multiplies F(w) by (|w| / |F(w)|)^γ. The eigenvalue along the weights is
+*Homeostatic* regeneration keeps the norm. It multiplies F(w) by (|w| / |F(w)|)^γ. The eigenvalue along the weights is
 then p - γ (p - 1), which is 0 at γ = p / (p - 1): an error of scale is gone after one step. In all other directions the
 step is that of F. This is Petviashvili's method (1976) for solitary waves. It converges to a fixed point of F itself:
 |F(w)| = |w| there, so the factor is 1.
@@ -45,7 +45,7 @@ def in_place_regeneration(quine: Quine) -> Step:
     return step
 
 
-def homeostatic(quine: Quine, damping: float = 0.5, gamma: float | None = None) -> Step:
+def homeostatic_regeneration(quine: Quine, damping: float = 0.5, gamma: float | None = None) -> Step:
     """Regeneration that keeps the norm: ``w ← (1 - d) w + d (|w| / |F(w)|)^γ F(w)``.
 
     Args:
@@ -85,7 +85,7 @@ class Exact(NamedTuple):
 def exact(
     quine: Quine, params: jax.Array, tolerance: float = 3e-7, max_steps: int = 600, damping: float = 0.5
 ) -> Exact:
-    """Finds an exact quine: repeats `homeostatic` regeneration until the relative error is small.
+    """Finds an exact quine: repeats `homeostatic_regeneration` until the relative error is small.
 
     Pure; jit it, and vmap it over quines and weights.
 
@@ -94,9 +94,9 @@ def exact(
         params: f32[N] first weights.
         tolerance: relative error at which the search ends.
         max_steps: number of regenerations after which the search gives up.
-        damping: see `homeostatic`.
+        damping: see `homeostatic_regeneration`.
     """
-    step = homeostatic(quine, damping)
+    step = homeostatic_regeneration(quine, damping)
     key = jax.random.key(0)  # regeneration draws nothing
 
     def go_on(carry: Exact) -> jax.Array:
@@ -114,8 +114,14 @@ def exact(
 def newton(quine: Quine, params: jax.Array, tolerance: float = 1e-6, max_steps: int = 12, subspace: int = 60) -> Exact:
     """Newton's method on F(w) - w, matrix-free (GMRES), each step halved until the error falls.
 
-    Finds a fixed point that is near whether or not regeneration is attracted to it; each step costs as much as
-    `subspace` regenerations, and more. Arguments as for `exact`.
+    It finds a fixed point that is near, even one that does not attract. A step costs over `subspace` regenerations.
+
+    Args:
+        quine: the network.
+        params: f32[N] first weights.
+        tolerance: relative error at which the search ends.
+        max_steps: number of steps after which the search gives up.
+        subspace: number of directions in which GMRES searches.
     """
 
     def error(params: jax.Array) -> jax.Array:
@@ -135,7 +141,7 @@ def newton(quine: Quine, params: jax.Array, tolerance: float = 1e-6, max_steps: 
                 (error(carry.params + share * way) > (1 - share / 10) * jnp.linalg.norm(rest)) & (share > 0.01)
             ),
             lambda share: share / 2,
-            jnp.ones((), params.dtype),
+            jnp.ones_like(carry.relative_error),
         )
         params = carry.params + share * way
         return Exact(params, error(params) / jnp.linalg.norm(params), carry.steps + 1)
@@ -144,10 +150,13 @@ def newton(quine: Quine, params: jax.Array, tolerance: float = 1e-6, max_steps: 
     return jax.lax.while_loop(go_on, move, first)
 
 
-SCALES = (0.003, 0.1, 0.2, 0.3, 0.5, 0.7, 0.85, 1.0)
+SCALES: tuple[float, ...] = (0.003, 0.1, 0.2, 0.3, 0.5, 0.7, 0.85, 1.0)
+"""Factors of the addresses in `exact_by_continuation`. Between neighbours Newton's method still converges."""
 
 
-def exact_by_continuation(quine: Quine, params: jax.Array, tolerance: float = 1e-6, scales: Sequence[float] = SCALES) -> Exact:
+def exact_by_continuation(
+    quine: Quine, params: jax.Array, tolerance: float = 1e-6, scales: Sequence[float] = SCALES
+) -> Exact:
     """Finds an exact quine where `exact` does not converge: for small addresses first, then for growing ones.
 
     With small addresses all sums are small. An activation like SELU then is nearly a leaky ReLU, for which `exact`

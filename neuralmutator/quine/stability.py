@@ -115,7 +115,7 @@ def distance_after(step: Step, original: jax.Array, damaged: jax.Array, steps: i
     """Distance of a damaged network from the original one while it recovers.
 
     Args:
-        step: of regeneration; it is given the same key each time, so it must not be random.
+        step: of regeneration; its keys follow from a fixed one.
         original: f32[N].
         damaged: f32[N].
         steps: number of steps.
