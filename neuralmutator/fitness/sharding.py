@@ -45,7 +45,8 @@ def sharded(fitness: Fitness, devices: Sequence[jax.Device] | None = None) -> Fi
     """Spreads the evaluation of a population over several devices; each repeats the rest of a generation itself.
 
     The cores of a CPU are devices after `runs.devices.use_all_cores`; XLA ends a process in which they wait more
-    than 40 seconds for one another, unless what they run is compiled with `runs.devices.PATIENT`.
+    than 40 seconds for one another, unless what they run is compiled with
+    `runs.devices.compile_options()`.
 
     Args:
         fitness: the fitness function; it sees the same keys and genomes as without.

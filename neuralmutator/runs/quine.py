@@ -16,7 +16,7 @@ import optax
 
 from neuralmutator import quine as quines
 from neuralmutator.core import Step
-from neuralmutator.quine import OPTIMIZERS, Auxiliary, Images, Kind, Learning, Quine
+from neuralmutator.quine import OPTIMIZERS, Auxiliary, Images, Kind, Quine, TrainState
 from neuralmutator.runs.folder import RunFolder
 from neuralmutator.runs.images import load_images
 from neuralmutator.runs.progress import Progress
@@ -118,20 +118,22 @@ def build_quine(config: QuineConfig) -> tuple[Quine, jax.Array]:
     return quine, quine.init(key_weights)
 
 
-def build_method(config: QuineConfig, quine: Quine, params: jax.Array) -> tuple[Step, Learning]:
+def build_method(config: QuineConfig, quine: Quine, params: jax.Array) -> tuple[Step, TrainState]:
     """The step of a configuration's method, and the state that it starts from."""
     if config.method == "homeostatic":
-        return quines.learning(quines.homeostatic(quine, config.damping)), quines.start(params)
+        return quines.as_train_step(quines.homeostatic_regeneration(quine, config.damping)), quines.init_train_state(
+            params
+        )
     if config.method == "hill-climb":
-        return quines.hill_climb(quine), quines.start(params)
+        return quines.hill_climb(quine), quines.init_train_state(params)
     if config.method == "regeneration":
         optimizer = OPTIMIZERS[config.optimizer]
         step = quines.regeneration(
             quine, optimizer, config.optimization_epochs, config.batch_size, in_place=config.in_place
         )
-        return step, quines.start(params, optimizer)
+        return step, quines.init_train_state(params, optimizer)
     optimizer = OPTIMIZERS[config.method]
-    return quines.gradient(quine, optimizer, config.batch_size), quines.start(params, optimizer)
+    return quines.gradient(quine, optimizer, config.batch_size), quines.init_train_state(params, optimizer)
 
 
 def _check_run(epochs: int, seed: int) -> None:
@@ -176,7 +178,7 @@ def train(
     initial_loss = float(quine.loss(params))
     folder = _folder(config, output, resume)
 
-    def keep(state: Learning) -> None:
+    def keep(state: TrainState) -> None:
         _save_weights(folder, state.params, quine)
 
     outcome = _run(folder, step, state, config, f"quine {config.method}", show, save_every, keep)
@@ -232,7 +234,7 @@ def auxiliary(
         growth = jnp.geomspace(config.first_weight, settings["last_weight"], config.epochs)
         weights = (not config.task_only) * growth
         step = _growing(network, images, optimizer, weights, settings["temperature"], updates, renumbers)
-    learning = quines.start(params, optimizer)
+    learning = quines.init_train_state(params, optimizer)
     state: Any = learning if paper else _Growing(learning, jnp.arange(network.num_params), jnp.int32(0))
 
     def parts(state: Any) -> tuple[jax.Array, jax.Array]:
@@ -245,7 +247,7 @@ def auxiliary(
     outcome = _run(folder, step, state, config, "auxiliary quine", show, save_every, keep)
     params, numbering = parts(outcome.state)
     if renumbers:
-        more, found = jax.jit(quines.numbered)(network.quine.renumbered(numbering), params)
+        more, found = jax.jit(quines.exact_with_renumbering)(network.quine.renumbered(numbering), params)
         params, numbering = found.params, numbering[more]
     network = network.renumbered(numbering)
     _save_weights(folder, params, network.quine, numbering=numbering)
@@ -286,7 +288,7 @@ def _finish(folder: RunFolder, result: dict[str, Any], outcome: "_Outcome") -> d
 class _Growing(NamedTuple):
     """A scale-free training between two epochs."""
 
-    learning: Learning
+    learning: TrainState
     numbering: jax.Array  # i32[N]
     epoch: jax.Array  # i32[]
 

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from neuralmutator.core import PyTree, Step, rollout
-from neuralmutator.runs.devices import PATIENT
+from neuralmutator.runs.devices import compile_options
 from neuralmutator.runs.folder import RunFolder
 
 
@@ -38,7 +38,7 @@ def chunk_size(length: int, most: int = 10) -> int:
 def compile_chunk(step: Step, key: jax.Array, state: PyTree, chunk: int) -> Any:
     """Compiles `chunk` moments of a step; `state` may be abstract. Takes (key, state, first moment)."""
     program = jax.jit(lambda key, state, start: rollout(step, key, state, chunk, start))
-    return program.lower(key, state, 0).compile(PATIENT if jax.default_backend() == "cpu" else None)
+    return program.lower(key, state, 0).compile(compile_options())
 
 
 def stream(
