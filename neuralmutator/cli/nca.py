@@ -9,12 +9,13 @@ import tyro
 
 from neuralmutator import nca as automata
 from neuralmutator.cli.options import RunOptions
+from neuralmutator.runs.automata import BUNDLED, load, pack
+from neuralmutator.runs.film import FilmConfig, film
+from neuralmutator.runs.nca import NcaConfig, train
+from neuralmutator.runs.page import write_page
+from neuralmutator.runs.folder import RunFolder
 from neuralmutator.plots.nca import film_frames, film_strip, loss_figure, pool_sheet
 from neuralmutator.plots.video import check_video, write_video
-from neuralmutator.runs import nca as runs
-from neuralmutator.runs.folder import RunFolder
-from neuralmutator.runs.nca import BUNDLED, FilmConfig, NcaConfig
-from neuralmutator.runs.page import write_page
 
 STRIP = (0, 8, 16, 24, 32, 40, 48, 64, 80, 96, 128, 200, 300, 400, 600, 800)
 """Updates that the film strip of a run shows."""
@@ -95,9 +96,7 @@ def nca(options: Nca) -> int:
 
 def _train(options: Train) -> int:
     output = options.folder(f"nca-{options.config.regime}")
-    result = runs.train(
-        options.config, output, resume=options.resume, show=not options.quiet, save_every=options.save_every
-    )
+    result = train(options.config, output, resume=options.resume, show=not options.quiet, save_every=options.save_every)
     pictures(output)
     print(
         f"{output}: {result['steps']} training steps in {result['seconds']:.0f} s, {result['num_params']:,} parameters"
@@ -108,10 +107,10 @@ def _train(options: Train) -> int:
 
 def pictures(path: Path) -> None:
     """Draws the loss curve, the film strip and the sheet of the pool into the folder of a finished run."""
-    config, target, params = runs.load(path)
+    config, target, params = load(path)
     folder, name = RunFolder(path), f"{config.target}, {config.regime}"
     loss_figure(folder.metrics(), f"Training: {name}", config.drop_at).savefig(path / "training.png")
-    frames = runs.film(config, params, target.shape[:2], FilmConfig(steps=max(STRIP))) / 255
+    frames = film(config, params, target.shape[:2], FilmConfig(steps=max(STRIP))) / 255
     shown = [*(frames[t] for t in STRIP), np.asarray(automata.to_rgb(target))]
     labels = [*(f"step {t}" for t in STRIP), "target"]
     film_strip(shown, labels, f"Growth: {name}", columns=9).savefig(path / "growth.png")
@@ -124,20 +123,20 @@ def _film(options: Film) -> int:
     check_video(options.output, options.fps)
     if options.scale < 1:
         raise ValueError(f"scale must be at least 1, got {options.scale}")
-    config, target, params = runs.load(options.run)
-    frames = runs.film(config, params, target.shape[:2], options.config)
+    config, target, params = load(options.run)
+    frames = film(config, params, target.shape[:2], options.config)
     print(write_video(film_frames(frames, options.scale), options.output, options.fps))
     return 0
 
 
 def _page(options: Page) -> int:
-    models = [runs.load(run) for run in options.runs]
+    models = [load(run) for run in options.runs]
     path = write_page(models, options.output, options.size)
     print(f"{path}: {len(models)} automata, {path.stat().st_size / 1000:.0f} kB")
     return 0
 
 
 def _pack(options: Pack) -> int:
-    path = runs.pack(runs.load(options.run), options.output)
+    path = pack(load(options.run), options.output)
     print(f"{path}: {path.stat().st_size / 1000:.1f} kB")
     return 0

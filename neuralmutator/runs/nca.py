@@ -1,22 +1,17 @@
 """Runs of cellular automata: from a configuration to a finished run folder."""
 
 import dataclasses
-import io
-import json
 import math
-import os
 import time
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from neuralmutator import nca
-from neuralmutator.core import rollout
 from neuralmutator.runs.progress import Progress
 from neuralmutator.runs.folder import RunError, RunFolder
 from neuralmutator.runs.runner import chunk_size, compile_chunk, drive, rows_of
@@ -24,9 +19,6 @@ from neuralmutator.runs.targets import load_target
 
 POOL_SHOWN = 60
 """Grids of the pool that a run folder keeps a picture of."""
-
-BUNDLED = ("growing", "persistent", "regenerating")
-"""Automata that come with the package, one of each regime, which all grow a lizard."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +102,7 @@ def train(
     began = time.perf_counter()
     _, target, trainer = build(config)
     if resume:
-        folder = RunFolder.reopen(output, config, _config, "steps", keep=1)
+        folder = RunFolder.reopen(output, config, decode_config, "steps", keep=1)
     else:
         folder = RunFolder.create(output, config, keep=1)
     folder.save_arrays("target", target=target)
@@ -156,74 +148,12 @@ def train(
     return result
 
 
-class Model(NamedTuple):
-    """An automaton with what it was trained for."""
-
-    config: NcaConfig
-    target: np.ndarray  # f32[H, W, 4]
-    params: jax.Array  # f32[P]
-
-
-def load(source: str | Path) -> Model:
-    """An automaton.
-
-    Args:
-        source: a run folder, whose newest checkpoint counts; a file that `pack` wrote; or one of `BUNDLED` by name,
-            where nothing of that name exists.
+def decode_config(data: dict[str, Any]) -> NcaConfig:
+    """A configuration from what `config.json` holds.
 
     Raises:
-        RunError: if it is none of these, or has no parameters yet.
+        ValueError: if it is that of another kind of run.
     """
-    path = Path(source)
-    if str(source) in BUNDLED and not path.exists():
-        packed = resources.files("neuralmutator.runs") / "assets" / f"{source}.npz"
-        return _unpack(packed.read_bytes(), str(source))
-    if path.is_file():
-        return _unpack(path.read_bytes(), str(path))
-    folder = RunFolder(path)
-    config = folder.read_config(_config)
-    arrays = folder.load_arrays("automaton", ("params",)) | folder.load_arrays("target", ("target",))
-    return Model(config, arrays["target"], jnp.asarray(arrays["params"]))
-
-
-def pack(model: Model, path: str | Path) -> Path:
-    """Writes an automaton as one small file, its parameters and its target in 8 bits: 8,336 parameters take 11 kB.
-
-    Raises:
-        ValueError: if the file is not named .npz.
-    """
-    path = Path(path)
-    if path.suffix != ".npz":
-        raise ValueError(f"output must end in .npz, got {path}")
-    automaton = nca.growing(model.config.channels, model.config.hidden, model.config.fire_rate)
-    quantized = nca.quantize(automaton, model.params)
-    arrays: dict[str, Any] = {
-        "config": np.array(json.dumps(dataclasses.asdict(model.config))),
-        "target": np.round(255 * model.target).astype(np.uint8),
-        "codes": np.asarray(quantized.codes),
-    } | {f"scale_{name}": np.asarray(scale) for name, scale in quantized.scales.items()}
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_bytes(buffer.getvalue())
-    os.replace(temporary, path)
-    return path
-
-
-def _unpack(data: bytes, name: str) -> Model:
-    try:
-        with np.load(io.BytesIO(data)) as arrays:
-            config = _config(json.loads(str(arrays["config"])))
-            automaton = nca.growing(config.channels, config.hidden, config.fire_rate)
-            codes, target = jnp.asarray(arrays["codes"]), np.asarray(arrays["target"], np.float32) / 255
-            scales = {variable: jnp.asarray(arrays[f"scale_{variable}"]) for variable in automaton.variables(codes)}
-        return Model(config, target, nca.dequantize(automaton, nca.Quantized(codes, scales)))
-    except Exception as error:  # NumPy and zipfile raise half a dozen kinds
-        raise RunError(f"{name} is not a packed automaton") from error
-
-
-def _config(data: dict[str, Any]) -> NcaConfig:
     if not isinstance(data, dict) or set(data) != {field.name for field in dataclasses.fields(NcaConfig)}:
         raise ValueError("not the configuration of a cellular automaton's run")
     return NcaConfig(**data)
@@ -241,84 +171,3 @@ def _rows(info: nca.Trained, start: int, seconds: float) -> list[dict[str, Any]]
 
 def _describe(metrics: dict[str, Any]) -> str:
     return f"log10 loss {metrics['log10_loss']:.2f}  {metrics['seconds']:.2f} s/step"
-
-
-@dataclass(frozen=True)
-class FilmConfig:
-    """What is filmed."""
-
-    steps: int = 400
-    """Updates."""
-    damage: nca.Damage | Literal["disc"] | None = None
-    """What is erased: a half, a square in the middle, or a disc."""
-    damage_at: int = 200
-    """Updates before the damage."""
-    x: int | None = None
-    """Centre of the disc, cells from the left; the middle of the grid if not given."""
-    y: int | None = None
-    """… and from the top."""
-    radius: float = 8.0
-    """Of the disc, cells."""
-    angle: float = 0.0
-    """By which cells perceive the grid turned, degrees: what grows is turned by it, anticlockwise."""
-    every: int = 1
-    """Updates between two frames."""
-    seed: int = 0
-
-
-def film(config: NcaConfig, params: jax.Array, shape: tuple[int, int], options: FilmConfig) -> np.ndarray:
-    """Grows a pattern, and damages it where wanted.
-
-    Args:
-        config: configuration of the run that the automaton is from.
-        params: f32[P].
-        shape: height and width of the grid.
-        options: what is filmed.
-
-    Returns:
-        u8[frames, H, W, 3]: the seed, and the grid after every `options.every` updates.
-
-    Raises:
-        ValueError: naming the field, its value and what is allowed.
-    """
-    for name in ("steps", "every", "damage_at"):
-        value = getattr(options, name)
-        if not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
-    if options.every > options.steps:
-        raise ValueError(f"every must be at most {options.steps}, the steps, got {options.every}")
-    mask = _mask(options, shape)
-    if options.damage and options.damage_at >= options.steps:
-        raise ValueError(f"damage_at must be less than {options.steps}, the steps, got {options.damage_at}")
-    automaton = nca.growing(config.channels, config.hidden, config.fire_rate, math.radians(options.angle))
-    damage_at = options.damage_at if options.damage else options.steps
-
-    def shoot(key: jax.Array, params: jax.Array, mask: jax.Array) -> jax.Array:
-        def look(key: jax.Array, grid: jax.Array) -> tuple[jax.Array, jax.Array]:
-            grid = automaton.update(key, params, grid)
-            return grid, jnp.round(255 * nca.to_rgb(grid)).astype(jnp.uint8)
-
-        start = nca.seed(shape, config.channels)
-        first = jnp.round(255 * nca.to_rgb(start)).astype(jnp.uint8)[None]
-        grid, growth = rollout(look, key, start, damage_at)
-        _, after = rollout(look, key, grid * mask, options.steps - damage_at, start=damage_at)
-        return jnp.concatenate([first, growth, after])[:: options.every]
-
-    return np.asarray(jax.jit(shoot)(jax.random.key(options.seed), params, mask))
-
-
-def _mask(options: FilmConfig, shape: tuple[int, int]) -> jax.Array:
-    height, width = shape
-    if options.damage is None:
-        return jnp.ones((height, width, 1))
-    if options.damage != "disc":
-        return nca.cut(options.damage, height, width)
-    x = width // 2 if options.x is None else options.x
-    y = height // 2 if options.y is None else options.y
-    for name, value, most in (("x", x, width), ("y", y, height)):
-        if not 0 <= value < most:
-            raise ValueError(f"{name} must lie between 0 and {most - 1}, within the grid, got {value}")
-    if not 0 < options.radius < math.inf:
-        raise ValueError(f"radius must be a finite number above 0, got {options.radius!r}")
-    across, down = 2 / (width - 1), 2 / (height - 1)  # of a cell, in units of half the grid
-    return nca.disc(height, width, x * across - 1, y * down - 1, options.radius * across)

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from neuralmutator import nca
-from neuralmutator.runs.nca import Model
+from neuralmutator.runs.automata import Model
 
 MOST_CHANNELS = 16
 ABOUT = {

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from neuralmutator import nca
-from neuralmutator.runs.nca import BUNDLED, Model, NcaConfig, load
+from neuralmutator.runs.automata import BUNDLED, Model, load
+from neuralmutator.runs.nca import NcaConfig
 from neuralmutator.runs.page import page
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
