@@ -13,8 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from neuralmutator import nca
-from neuralmutator.runs.nca import NcaConfig, decode_config
-from neuralmutator.runs.folder import RunError, RunFolder
+from neuralmutator.runs.errors import RunError
+from neuralmutator.runs.folder import RunFolder
+from neuralmutator.runs.nca import NcaConfig
+from neuralmutator.runs.serialise import from_dict
 
 BUNDLED = ("growing", "persistent", "regenerating")
 """Automata that come with the package, one of each regime, which all grow a lizard."""
@@ -45,7 +47,7 @@ def load(source: str | Path) -> Model:
     if path.is_file():
         return _unpack(path.read_bytes(), str(path))
     folder = RunFolder(path)
-    config = folder.read_config(decode_config)
+    config = folder.config(NcaConfig, "nca")
     arrays = folder.load_arrays("automaton", ("params",)) | folder.load_arrays("target", ("target",))
     return Model(config, arrays["target"], jnp.asarray(arrays["params"]))
 
@@ -78,7 +80,7 @@ def pack(model: Model, path: str | Path) -> Path:
 def _unpack(data: bytes, name: str) -> Model:
     try:
         with np.load(io.BytesIO(data)) as arrays:
-            config = decode_config(json.loads(str(arrays["config"])))
+            config = from_dict(NcaConfig, json.loads(str(arrays["config"])))
             automaton = nca.growing(config.channels, config.hidden, config.fire_rate)
             codes, target = jnp.asarray(arrays["codes"]), np.asarray(arrays["target"], np.float32) / 255
             scales = {variable: jnp.asarray(arrays[f"scale_{variable}"]) for variable in automaton.variables(codes)}

@@ -163,13 +163,12 @@ def check(config: Config) -> None:
 def without_unused(config: Config, preset: Config) -> Config:
     """The configuration with details of the preset's mutator left out that another mutator has no use for."""
     used = MUTATION.get(config.mutator, set())
-    mutation = {
+    mutation: dict[str, Any] = {
         field.name: field.default
         for field in dataclasses.fields(MutatorConfig)
-        if field.name not in used
-        and getattr(config.mutation, field.name) == getattr(preset.mutation, field.name)
+        if field.name not in used and getattr(config.mutation, field.name) == getattr(preset.mutation, field.name)
     }
-    species = {} if config.speciation or config.species != preset.species else {"species": SpeciesConfig()}
+    species: dict[str, Any] = {} if config.speciation or config.species != preset.species else {"species": SpeciesConfig()}
     return dataclasses.replace(config, mutation=dataclasses.replace(config.mutation, **mutation), **species)
 
 

@@ -1,7 +1,7 @@
 """Runs of the Neural Mutator: a population that evolves on an environment, and evolutions of one's own."""
 
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -119,6 +119,7 @@ def _fresh_key(seed: int) -> jax.Array:
     return jax.random.fold_in(jax.random.key(seed), FRESH)
 
 
+@lru_cache(4)
 def _without_data(evolution: Evolution) -> Callable[..., Any]:
     def step(key: jax.Array, state: Any, data: Any) -> tuple[Any, Any]:
         return evolution.step(key, state)

@@ -133,7 +133,7 @@ class RunFolder:
 
     @property
     def kind(self) -> str:
-        """Kind of the run: "evolution", "quine", …
+        """Kind of the run, "evolution" or "quine", say.
 
         Raises:
             RunError: if this is not a readable run folder.
@@ -256,7 +256,9 @@ class RunFolder:
 
     def _newest(self, state: PyTree) -> tuple[int, PyTree, list[Path], list[str]]:
         """The newest readable checkpoint, and the newer ones that are not, with what is wrong with them."""
-        folder, broken, reasons = self.path / "checkpoints", [], []
+        folder = self.path / "checkpoints"
+        broken: list[Path] = []
+        reasons: list[str] = []
         if folder.exists() and not folder.is_dir():
             raise RunError(f"{folder} must be a folder")
         for path in self._checkpoints():
@@ -279,7 +281,7 @@ class RunFolder:
         those that are not finite become null.
         """
         with open(self.path / "metrics.jsonl", "a") as file:
-            file.writelines(json_line(line) for line in lines)
+            file.writelines(serialise.json_line(line) for line in lines)
             file.flush()
             os.fsync(file.fileno())
 
@@ -368,30 +370,7 @@ class RunFolder:
 
     def save_result(self, result: dict[str, Any]) -> None:
         """Writes `result.json`; numbers that are not finite become null."""
-        write_text(self.path / "result.json", json.dumps(plain(result), indent=2) + "\n")
-
-
-def free_folder(name: str) -> Path:
-    """The first of runs/NAME-1, -2 … that does not exist."""
-    number = 1
-    while (folder := Path("runs") / f"{name.replace('/', '_')}-{number}").exists():
-        number += 1
-    return folder
-
-
-def json_line(metrics: dict[str, Any]) -> str:
-    """One moment's metrics as a line of JSON."""
-    return json.dumps(plain(metrics)) + "\n"
-
-
-def plain(value: Any) -> Any:
-    """What JSON can hold of a value: an f32 in its fewest digits, null for what is not finite."""
-    if isinstance(value, dict):
-        return {name: plain(x) for name, x in value.items()}
-    if isinstance(value, np.generic | np.ndarray | jax.Array):
-        value = np.asarray(value)[()]
-        value = float(str(value)) if isinstance(value, np.floating) else value.item()
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+        write_text(self.path / "result.json", json.dumps(serialise.plain(result), indent=2) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:

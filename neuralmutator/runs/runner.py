@@ -3,6 +3,7 @@
 While the host looks at one chunk of moments, the next one is already running.
 """
 
+import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -75,14 +76,14 @@ def execute(
         for note in found.notes:
             tell(note)
         stops = (*([built.should_stop] if built.should_stop else []), *stop)
-        run = _Execution(built, folder, template, found, tuple(sinks), stops)
+        going = _Execution(built, folder, template, found, tuple(sinks), stops)
         try:
-            finish, reason, compiled = run.to_the_end(began, save_every)
+            finish, reason, compiled = going.to_the_end(began, save_every)
             seconds = time.perf_counter() - began
-            (result,) = beside(lambda: finish(run.state, folder))
+            (result,) = beside(lambda: finish(going.state, folder))
         except KeyboardInterrupt as interrupt:
-            raise InterruptedRunError(run.moment, built.length, folder.path) from interrupt
-        result = result | {"stopped": reason, "moments": run.moment, "compile_seconds": compiled, "seconds": seconds}
+            raise InterruptedRunError(going.moment, built.length, folder.path) from interrupt
+        result = result | {"stopped": reason, "moments": going.moment, "compile_seconds": compiled, "seconds": seconds}
         folder.save_result(result)
         return result
 
@@ -198,13 +199,10 @@ def _open(run: Run, path: Path, template: PyTree, resume: bool) -> tuple[RunFold
     if not resume:
         return RunFolder.create(path, run.kind, run.config, run.keep), Resumption(0, None, [], [], [], [])
     folder = RunFolder(path, run.keep)
-    kind, old = folder.read_config()
-    if kind != run.kind:
-        raise RunError(f"{path} holds a run of kind {kind!r}, not {run.kind!r}")
+    old = _recorded(run, folder)
     if differing := [name for name in serialise.changes(old, run.config) if name != run.length_name]:
         raise RunError(f"{path} was begun with another {differing[0]}: resume takes the options of the first call")
-    least = old.get(run.length_name, 0)
-    if not isinstance(least, int) or run.length < least:
+    if run.length < (least := int(serialise.as_dict(old).get(run.length_name, 0))):
         raise RunError(f"{run.length_name} must be at least {least} as in {path}, got {run.length}")
     try:
         folder.lock()
@@ -218,6 +216,16 @@ def _open(run: Run, path: Path, template: PyTree, resume: bool) -> tuple[RunFold
         folder.close()
         raise
     return folder, found
+
+
+def _recorded(run: Run, folder: RunFolder) -> Any:
+    """The configuration that a folder holds, in which what it does not say has its default."""
+    if dataclasses.is_dataclass(run.config):
+        return folder.config(type(run.config), run.kind)
+    kind, old = folder.read_config()
+    if kind != run.kind:
+        raise RunError(f"{folder.path} holds a run of kind {kind!r}, not {run.kind!r}")
+    return old
 
 
 def chunk_size(length: int, most: int = 10) -> int:
