@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from neuralmutator.runs.automata import load
-from neuralmutator.runs.nca import NcaConfig, train
 from neuralmutator.runs.folder import RunError, RunFolder
+from neuralmutator.runs.nca import NcaConfig, train
 from neuralmutator.runs.runner import InterruptedRunError
 
 SMALL = NcaConfig(size=8, padding=5, channels=6, hidden=8, steps=20, pool_size=12, batch_size=2, regime="persistent")

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from neuralmutator import quine
+from neuralmutator.runs.folder import RunError, RunFolder
 from neuralmutator.runs.paper import METHODS, compare
 from neuralmutator.runs.quine import AuxiliaryConfig, QuineConfig, auxiliary, build_quine, train
-from neuralmutator.runs.folder import RunError, RunFolder
 from neuralmutator.runs.runner import InterruptedRunError
 
 SMALL = {"hidden": (6, 5), "width": 6}
