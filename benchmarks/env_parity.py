@@ -23,12 +23,12 @@ from gymnasium.utils import seeding
 from timing import finish, table
 
 from neuralmutator.envs import LunarLander
-from neuralmutator.experiment.config import build_policy
-from neuralmutator.experiment.evolve import fresh_returns
-from neuralmutator.experiment.play import gymnasium_returns
-from neuralmutator.experiment.run_folder import RunFolder
 from neuralmutator.networks import policy_step
 from neuralmutator.plots.style import BLUE, ORANGE, dress, new_figure
+from neuralmutator.runs.config import build_policy
+from neuralmutator.runs.evolve import fresh_returns
+from neuralmutator.runs.folder import RunFolder
+from neuralmutator.runs.play import gymnasium_returns
 
 LIMIT = 1000
 FLIGHT = 100

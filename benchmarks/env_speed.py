@@ -26,7 +26,7 @@ from timing import Program, compile_ahead, finish, table
 
 import neuralmutator as nm
 from neuralmutator.core import evaluate
-from neuralmutator.experiment.devices import use_all_cores
+from neuralmutator.runs.devices import use_all_cores
 
 FLEET = 58_000
 """Steps of LunarLander per second of the original program's 24 workers."""

@@ -19,9 +19,9 @@ from rich.console import Console
 from rich.table import Table
 
 import neuralmutator as nm
-from neuralmutator.experiment.config import build_evolution, build_policy
-from neuralmutator.experiment.play import gymnasium_returns
-from neuralmutator.experiment.presets import Name, by_name
+from neuralmutator.runs.config import build_evolution, build_policy
+from neuralmutator.runs.play import gymnasium_returns
+from neuralmutator.runs.presets import Name, by_name
 
 # Environment: generations, episodes per evaluation, seeds, and what the original's one champion scores there.
 TASKS = {

@@ -45,8 +45,8 @@ class Sharded:
 def sharded(fitness: Fitness, devices: Sequence[jax.Device] | None = None) -> Fitness:
     """Spreads the evaluation of a population over several devices; all else of a generation each of them does itself.
 
-    The cores of a CPU are devices after `experiment.devices.use_all_cores`; XLA ends a process in which they wait more
-    than 40 seconds for one another, unless what they run is compiled with `experiment.devices.PATIENT`.
+    The cores of a CPU are devices after `runs.devices.use_all_cores`; XLA ends a process in which they wait more
+    than 40 seconds for one another, unless what they run is compiled with `runs.devices.PATIENT`.
 
     Args:
         fitness: the fitness function; it sees the same keys and genomes as without.

@@ -33,7 +33,7 @@ class Developed(NamedTuple):
     room: jax.Array  # i32[] least number of cells that were between life and the border of the grid
 
 
-def default_margins(target: jax.Array) -> tuple[int, ...]:
+def default_margins(target: jax.Array | np.ndarray) -> tuple[int, ...]:
     """Cells between the border of the grid and each window to try: windows that hold a target and a little more.
 
     None on accelerators, where rollouts run all at once.

@@ -10,8 +10,8 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from neuralmutator.experiment.play import Recording
 from neuralmutator.plots.video import check_video, write_video
+from neuralmutator.runs.play import Recording
 
 INK, FAINT, EDGE, BAND, CHOSEN = "#2b2f36", "#8a8f98", "#b9bdc4", "#f1f3f6", "#2b2f36"
 SHADES = (matplotlib.colormaps["RdBu_r"](np.linspace(0.04, 0.96, 256))[:, :3] * 255).astype(np.float32)  # low … high
@@ -55,7 +55,7 @@ def replay_video(
     three (height, width, channels) are feature maps; of discrete actions the chosen one is marked.
 
     Args:
-        recording: the episode, see `experiment.play.record`.
+        recording: the episode, see `runs.play.record`.
         names: one name per number of an observation; not shown for pictures, or where there is no room.
         action_names: one name per output.
         title: heading.

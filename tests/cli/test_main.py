@@ -9,8 +9,8 @@ from gymnax import register
 from gymnax.environments.classic_control.cartpole import CartPole
 
 from neuralmutator.cli.main import main
-from neuralmutator.experiment import presets
-from neuralmutator.experiment.run_folder import RunFolder
+from neuralmutator.runs import presets
+from neuralmutator.runs.folder import RunFolder
 
 FAST = (
     "--population-size 6 --generations 2 --episodes 1 --max-steps 10 --elites 1 --hall 0 --no-speciation "

@@ -4,7 +4,7 @@ import pytest
 
 from neuralmutator import nca
 from neuralmutator.cli.main import main
-from neuralmutator.experiment.automata import load
+from neuralmutator.runs.automata import load
 
 TINY = ["--size", "8", "--padding", "5", "--channels", "6", "--hidden", "8", "--pool-size", "70", "--batch-size", "2"]
 

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image, ImageSequence
 
 from neuralmutator.envs.names import NAMES, action_names, observation_names
-from neuralmutator.experiment.play import Recording
 from neuralmutator.plots.replay import WIDTH, replay_video
+from neuralmutator.runs.play import Recording
 
 STEPS = 7
 

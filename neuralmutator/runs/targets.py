@@ -59,7 +59,7 @@ def load_target(name: str, size: int = 40, padding: int = 16) -> np.ndarray:
 def _read(name: str) -> Image.Image:
     """An RGBA image."""
     if name == BUNDLED:
-        with resources.as_file(resources.files("neuralmutator.experiment") / "assets" / f"{BUNDLED}.png") as path:
+        with resources.as_file(resources.files("neuralmutator.runs") / "assets" / f"{BUNDLED}.png") as path:
             return Image.open(path).convert("RGBA")
     if Path(name).is_file():
         return _file(Path(name))

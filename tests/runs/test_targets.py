@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from neuralmutator.experiment import targets
-from neuralmutator.experiment.targets import load_target
+from neuralmutator.runs import targets
+from neuralmutator.runs.targets import load_target
 
 
 def test_colours_are_premultiplied_and_the_image_lies_in_the_middle(tmp_path):

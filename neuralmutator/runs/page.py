@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from neuralmutator import nca
-from neuralmutator.experiment.automata import Model
+from neuralmutator.runs.automata import Model
 
 MOST_CHANNELS = 16
 """What the page's shader holds."""
@@ -32,7 +32,7 @@ def page(models: Sequence[Model], size: int = 96) -> str:
         raise ValueError("page needs at least one automaton, got none")
     if not isinstance(size, int) or not 16 <= size <= 512:
         raise ValueError(f"size must be a whole number from 16 to 512, got {size!r}")
-    text = (resources.files("neuralmutator.experiment") / "assets" / "page.html").read_text("utf-8")
+    text = (resources.files("neuralmutator.runs") / "assets" / "page.html").read_text("utf-8")
     data = json.dumps([_entry(model) for model in models], ensure_ascii=False).replace("<", "\\u003c")
     return text.replace("/*MODELS*/[]", data).replace("/*SIZE*/96", str(size))
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from neuralmutator import nca
 from neuralmutator.core import rollout
-from neuralmutator.experiment.automata import Model
+from neuralmutator.runs.automata import Model
 
 Order = Literal["filters", "channels"]
 """How the rows of w1 are sorted: all channels of one filter together (row f C + c), or all filters of one channel

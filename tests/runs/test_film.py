@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from neuralmutator import nca
-from neuralmutator.experiment.automata import Model
-from neuralmutator.experiment.film import FilmConfig, film
+from neuralmutator.runs.automata import Model
+from neuralmutator.runs.film import FilmConfig, film
 
 
 def small(params):

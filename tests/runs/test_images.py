@@ -4,7 +4,7 @@ import struct
 import numpy as np
 import pytest
 
-from neuralmutator.experiment.images import load_images
+from neuralmutator.runs.images import load_images
 
 
 def idx(array):

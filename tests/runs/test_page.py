@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from neuralmutator import nca
-from neuralmutator.experiment.automata import BUNDLED, Model, load
-from neuralmutator.experiment.page import page
+from neuralmutator.runs.automata import BUNDLED, Model, load
+from neuralmutator.runs.page import page
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 SIZE = 24

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from neuralmutator import Genome, networks
-from neuralmutator.experiment.play import bootstrap_interval, gymnasium_returns, record
 from neuralmutator.networks import structure as topology
+from neuralmutator.runs.play import bootstrap_interval, gymnasium_returns, record
 
 
 def genome_of(policy, seed=0, scale=1.0, widths=None):

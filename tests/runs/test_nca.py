@@ -4,10 +4,10 @@ import json
 import numpy as np
 import pytest
 
-from neuralmutator.experiment.automata import load
-from neuralmutator.experiment.nca import NcaConfig, train
-from neuralmutator.experiment.run_folder import RunError, RunFolder
-from neuralmutator.experiment.runner import InterruptedRunError
+from neuralmutator.runs.automata import load
+from neuralmutator.runs.folder import RunError, RunFolder
+from neuralmutator.runs.nca import NcaConfig, train
+from neuralmutator.runs.runner import InterruptedRunError
 
 SMALL = NcaConfig(size=8, padding=5, channels=6, hidden=8, steps=20, pool_size=12, batch_size=2, regime="persistent")
 

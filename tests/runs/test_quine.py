@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from neuralmutator import quine
-from neuralmutator.experiment.paper import METHODS, compare
-from neuralmutator.experiment.quine import AuxiliaryConfig, QuineConfig, auxiliary, build_quine, train
-from neuralmutator.experiment.run_folder import RunError, RunFolder
-from neuralmutator.experiment.runner import InterruptedRunError
+from neuralmutator.runs.folder import RunError, RunFolder
+from neuralmutator.runs.paper import METHODS, compare
+from neuralmutator.runs.quine import AuxiliaryConfig, QuineConfig, auxiliary, build_quine, train
+from neuralmutator.runs.runner import InterruptedRunError
 
 SMALL = {"hidden": (6, 5), "width": 6}
 
@@ -69,7 +69,7 @@ def test_a_stopped_run_goes_on_with_the_same_bits(tmp_path, monkeypatch, run, co
         if rows[0]["epoch"] > 0:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("neuralmutator.experiment.quine.chunk_size", lambda length: 2)
+    monkeypatch.setattr("neuralmutator.runs.quine.chunk_size", lambda length: 2)
     run(config, tmp_path / "whole")
     with monkeypatch.context() as patch:
         patch.setattr(RunFolder, "append_metrics", stopping)

@@ -10,7 +10,7 @@ import numpy as np
 
 from neuralmutator import nca
 from neuralmutator.core import check, rollout
-from neuralmutator.experiment.automata import Model
+from neuralmutator.runs.automata import Model
 
 
 @dataclass(frozen=True)

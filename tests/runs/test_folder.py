@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from neuralmutator.experiment.config import Config
-from neuralmutator.experiment.run_folder import RunError, RunFolder, free_folder
+from neuralmutator.runs.config import Config
+from neuralmutator.runs.folder import RunError, RunFolder, free_folder
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import neuralmutator as nm
-from neuralmutator.experiment import presets
-from neuralmutator.experiment.config import (
+from neuralmutator.runs import presets
+from neuralmutator.runs.config import (
     Config,
     MutatorConfig,
     PolicyConfig,

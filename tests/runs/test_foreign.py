@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from neuralmutator import nca
-from neuralmutator.experiment.automata import load, pack
-from neuralmutator.experiment.foreign import import_automaton, read_weights
+from neuralmutator.runs.automata import load, pack
+from neuralmutator.runs.foreign import import_automaton, read_weights
 
 CHANNELS, HIDDEN = 5, 7
 AUTOMATON = nca.growing(CHANNELS, HIDDEN)

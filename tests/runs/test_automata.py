@@ -8,11 +8,11 @@ import pytest
 
 from neuralmutator import nca, rollout
 from neuralmutator.core import each
-from neuralmutator.experiment.automata import Model, load, pack
-from neuralmutator.experiment.config import Config
-from neuralmutator.experiment.nca import NcaConfig
-from neuralmutator.experiment.run_folder import RunError, RunFolder
-from neuralmutator.experiment.targets import load_target
+from neuralmutator.runs.automata import Model, load, pack
+from neuralmutator.runs.config import Config
+from neuralmutator.runs.folder import RunError, RunFolder
+from neuralmutator.runs.nca import NcaConfig
+from neuralmutator.runs.targets import load_target
 
 SMALL = NcaConfig(size=8, padding=5, channels=6, hidden=8, regime="persistent")
 SMALL_AUTOMATON = nca.growing(6, 8)
