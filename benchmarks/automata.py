@@ -22,10 +22,10 @@ from rich.table import Table
 
 from neuralmutator import nca, rollout
 from neuralmutator.core import each
+from neuralmutator.plots.nca import film_strip
 from neuralmutator.runs.automata import BUNDLED, Model, load
 from neuralmutator.runs.film import FilmConfig, film
 from neuralmutator.runs.nca import NcaConfig
-from neuralmutator.plots.nca import film_strip
 
 MOMENTS = (64, 80, 96, 200, 500, 1000, 10_000)
 ANGLES = (30, 45, 90)
