@@ -70,7 +70,9 @@ def text_of(path):
     return "\n".join(cell.source for cell in nbformat.read(path, 4).cells if cell.cell_type == "markdown")
 
 
-OURS = [(path, argv[1:]) for path in PAGES + NOTEBOOKS for argv in commands(text_of(path)) if argv[:1] == ["neuralmutator"]]
+OURS = [
+    (path, argv[1:]) for path in PAGES + NOTEBOOKS for argv in commands(text_of(path)) if argv[:1] == ["neuralmutator"]
+]
 
 
 @pytest.mark.parametrize(("path", "argv"), OURS, ids=[f"{path.stem}-{' '.join(argv[:2])}" for path, argv in OURS])
@@ -79,7 +81,9 @@ def test_a_command_has_only_options_that_exist(path, argv):
 
 
 def test_a_script_that_is_named_exists():
-    named = {name for path in PAGES + NOTEBOOKS for name in re.findall(r"(?:benchmarks|examples)/\w+\.py", text_of(path))}
+    named = {
+        name for path in PAGES + NOTEBOOKS for name in re.findall(r"(?:benchmarks|examples)/\w+\.py", text_of(path))
+    }
     assert named and not [name for name in sorted(named) if not (ROOT / name).exists()]
 
 

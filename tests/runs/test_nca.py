@@ -4,8 +4,8 @@ import json
 import numpy as np
 import pytest
 
-from neuralmutator.runs.automata import load
 from neuralmutator.runs import execute
+from neuralmutator.runs.automata import load
 from neuralmutator.runs.errors import InterruptedRunError, RunError
 from neuralmutator.runs.folder import RunFolder
 from neuralmutator.runs.nca import NcaConfig, build_run

@@ -8,7 +8,6 @@ from neuralmutator import quine
 from neuralmutator.runs import auxiliary, execute, quine as vanilla
 from neuralmutator.runs.auxiliary import AuxiliaryConfig
 from neuralmutator.runs.errors import InterruptedRunError, RunError, UserError
-from neuralmutator.runs.folder import RunFolder
 from neuralmutator.runs.paper import METHODS, compare
 from neuralmutator.runs.quine import QuineConfig, build_quine
 
