@@ -25,7 +25,8 @@ from timing import finish, table
 from neuralmutator.envs import LunarLander
 from neuralmutator.networks import policy_step
 from neuralmutator.plots.style import BLUE, ORANGE, dress, new_figure
-from neuralmutator.runs.config import build_policy
+from neuralmutator.runs.builders import build_policy
+from neuralmutator.runs.config import Config
 from neuralmutator.runs.evolve import fresh_returns
 from neuralmutator.runs.folder import RunFolder
 from neuralmutator.runs.play import gymnasium_returns
@@ -111,12 +112,12 @@ HEURISTIC = Pilot(
 
 def remembers(folder: RunFolder) -> bool:
     """Whether the policy of a run has a memory."""
-    return build_policy(folder.config).initial_state is not None
+    return build_policy(folder.config(Config, "evolution")).initial_state is not None
 
 
 def champion_of(folder: RunFolder) -> Pilot:
     """The champion of a run on LunarLander, a policy without memory."""
-    think = policy_step(build_policy(folder.config), folder.load_champion())
+    think = policy_step(build_policy(folder.config(Config, "evolution")), folder.load_champion())
 
     def choose(observation: jax.Array, action: jax.Array) -> jax.Array:
         return jnp.argmax(think(None, observation)[1])
@@ -184,7 +185,7 @@ def compare(seeds: range, pilot: Pilot) -> tuple[dict[str, float], list[list[Any
 
 def compare_unseen(folder: RunFolder, episodes: int) -> Sample:
     """Returns of a champion in episodes that it has not seen, others in each world."""
-    config, champion = folder.config, folder.load_champion()
+    config, champion = folder.config(Config, "evolution"), folder.load_champion()
     policy = build_policy(config)
     theirs = gymnasium_returns(config.env, policy, champion, episodes, 10_000, config.max_steps)
     return Sample(folder.path.name, theirs, fresh_returns(config, champion, episodes, 10_000))
@@ -218,7 +219,11 @@ def shares(last: np.ndarray) -> tuple[float, float]:
 def main(options: Options) -> None:
     numbers, rows, samples = {}, [], []
     folders = [RunFolder(path) for path in options.runs]
-    landers = [folder for folder in folders if folder.config.env == "LunarLander-v3" and not remembers(folder)]
+    landers = [
+        folder
+        for folder in folders
+        if folder.config(Config, "evolution").env == "LunarLander-v3" and not remembers(folder)
+    ]
     for pilot in (RANDOM, HEURISTIC, *map(champion_of, landers)):
         found, lines, sample = compare(range(options.episodes), pilot)
         numbers |= found

@@ -168,7 +168,9 @@ def without_unused(config: Config, preset: Config) -> Config:
         for field in dataclasses.fields(MutatorConfig)
         if field.name not in used and getattr(config.mutation, field.name) == getattr(preset.mutation, field.name)
     }
-    species: dict[str, Any] = {} if config.speciation or config.species != preset.species else {"species": SpeciesConfig()}
+    species: dict[str, Any] = (
+        {} if config.speciation or config.species != preset.species else {"species": SpeciesConfig()}
+    )
     return dataclasses.replace(config, mutation=dataclasses.replace(config.mutation, **mutation), **species)
 
 
