@@ -79,7 +79,7 @@ def run_story(
     from neuralmutator.runs.stories import STORIES
 
     display = None if options.quiet else Progress(title, length, lambda metrics: STORIES[kind].describe(metrics))
-    with display or nullcontext():
+    with display.early() if display else nullcontext():
         # Imported while the live line is shown already.
         prepare_jax()
         from neuralmutator.runs.runner import execute, time_limit
@@ -91,7 +91,7 @@ def run_story(
             output,
             resume=options.resume if resume is None else resume,
             save_every=options.save_every,
-            sinks=[*([display.__call__] if display else []), *sinks],
+            sinks=[*([display] if display else []), *sinks],
             stop=[*limits, *stop],
             tell=note,
         )

@@ -12,7 +12,7 @@ from neuralmutator.core import Fitness
 from neuralmutator.fitness.episode import sizes
 from neuralmutator.population import Evolution, evolution, selection, speciation
 from neuralmutator.population.hall import hall_of_fame
-from neuralmutator.runs.config import MUTATION, Config, check
+from neuralmutator.runs.config import MUTATION, Config, check, check_size
 from neuralmutator.runs.errors import construction
 
 
@@ -22,6 +22,7 @@ def build_policy(config: Config) -> networks.Network:
     Raises:
         ValueError: if the environment is unknown, or has no flat observations where the policy wants them.
     """
+    check_size(config.policy)
     shape, act = sizes(config.env)
     kind, p = config.policy.kind, config.policy
     if kind == "auto":

@@ -2,6 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Literal
 
 import tyro
@@ -114,6 +115,7 @@ class Config:
     species: SpeciesConfig = field(default_factory=SpeciesConfig)
 
 
+MOST_NEURONS, MOST_WEIGHTS = 2**16, 2**26  # of a policy; beyond lies what was mistyped
 DUAL = {"positive", "scale", "scale_rate", "meta_rate", "chunk_size"}
 MUTATION: dict[str, set[str]] = {
     "dual-mixture": DUAL | {"p_gauss", "gauss_scale"},
@@ -160,6 +162,20 @@ def check(config: Config) -> None:
         raise UserError(ignored[0])
 
 
+def check_size(policy: PolicyConfig) -> None:
+    """Sees whether the policy's layers have a size that can be built.
+
+    Raises:
+        UserError: naming the field, its value and what is allowed.
+    """
+    for name, widths in (("hidden", policy.hidden), ("max_width", (policy.max_width,) * min(policy.max_layers, 2))):
+        if any(width > MOST_NEURONS for width in widths) or sum(a * b for a, b in pairwise(widths)) > MOST_WEIGHTS:
+            raise UserError(
+                f"policy.{name} must be at most {MOST_NEURONS:,} neurons in a layer and {MOST_WEIGHTS:,} weights "
+                f"between two, got {getattr(policy, name)}"
+            )
+
+
 def without_unused(config: Config, preset: Config) -> Config:
     """The configuration with details of the preset's mutator left out that another mutator has no use for."""
     used = MUTATION.get(config.mutator, set())
@@ -168,9 +184,8 @@ def without_unused(config: Config, preset: Config) -> Config:
         for field in dataclasses.fields(MutatorConfig)
         if field.name not in used and getattr(config.mutation, field.name) == getattr(preset.mutation, field.name)
     }
-    species: dict[str, Any] = (
-        {} if config.speciation or config.species != preset.species else {"species": SpeciesConfig()}
-    )
+    unused = not config.speciation and config.species == preset.species
+    species: dict[str, Any] = {"species": SpeciesConfig()} if unused else {}
     return dataclasses.replace(config, mutation=dataclasses.replace(config.mutation, **mutation), **species)
 
 

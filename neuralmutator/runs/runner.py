@@ -27,7 +27,7 @@ _programs: dict[tuple[Any, ...], Any] = {}
 
 Sink = Callable[[int, dict[str, Any]], None]
 """``(moment, metrics)``: sees the metrics of every moment. Where it is a context manager, the runner enters it before
-it compiles, and leaves it at the end."""
+it compiles, once the run folder is there, and leaves it at the end."""
 
 
 def execute(
@@ -66,13 +66,13 @@ def execute(
     """
     began = time.perf_counter()
     with stoppable(), ExitStack() as stack:
-        for sink in sinks:
-            if isinstance(sink, AbstractContextManager):
-                stack.enter_context(sink)
         built = beside(run)[0] if callable(run) else run
         (template,) = beside(lambda: jax.eval_shape(built.init, built.keys[0]))
         folder, found = _open(built, Path(output), template, resume)
         stack.callback(folder.close)
+        for sink in sinks:
+            if isinstance(sink, AbstractContextManager):
+                stack.enter_context(sink)
         for note in found.notes:
             tell(note)
         stops = (*([built.should_stop] if built.should_stop else []), *stop)

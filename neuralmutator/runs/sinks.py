@@ -1,8 +1,8 @@
 """What sees the metrics of a run while it goes on: a live line, a file, TensorBoard."""
 
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -44,20 +44,32 @@ class Progress(AbstractContextManager):
         self._first: tuple[int, float] | None = None  # moment and time of the first metrics
         self._done, self._text = 0, ""
 
+    @contextmanager
+    def early(self) -> Iterator["Progress"]:
+        """Shows the live line before the run is known to be one: while it is imported and built."""
+        self._start()
+        try:
+            yield self
+        finally:
+            self.__exit__()
+
     def __enter__(self) -> "Progress":
-        self._began = time.monotonic()
-        if self._console.is_terminal:
-            self._live = Live(
-                get_renderable=self.line, console=self._console, refresh_per_second=8, redirect_stdout=False
-            )
-            self._live.start()
-        else:
+        self._start()
+        if not self._console.is_terminal:
             self._console.print(f"{self._title}: compiling", highlight=False)
         return self
 
     def __exit__(self, *_: Any) -> None:
         if self._live is not None:
             self._live.stop()
+            self._live = None
+
+    def _start(self) -> None:
+        if self._console.is_terminal and self._live is None:
+            self._live = Live(
+                get_renderable=self.line, console=self._console, refresh_per_second=8, redirect_stdout=False
+            )
+            self._live.start()
 
     def __call__(self, moment: int, metrics: dict[str, Any]) -> None:
         """Shows the metrics of a moment."""

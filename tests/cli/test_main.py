@@ -311,9 +311,14 @@ def test_a_champion_that_is_none(copy, capsys):
 def test_a_hidden_layer_that_no_machine_holds_is_not_made(copy, capsys):
     text = (copy / "config.json").read_text().replace('"hidden": [\n      4', '"hidden": [\n      1000000000')
     (copy / "config.json").write_text(text)
-    assert "must hold the" in complaint(capsys, "evaluate", copy)
-    large = [*FAST[: FAST.index("--policy.hidden") + 1], "1000000000"]
-    assert "GB" in complaint(capsys, "evolve", "CartPole-v1", "--output", copy / "new", *large)
+    assert "policy.hidden must be at most 65,536" in complaint(capsys, "evaluate", copy)
+    for hidden in (["1000000000"], ["60000", "60000"]):
+        large = [*FAST[: FAST.index("--policy.hidden") + 1], *hidden]
+        assert "policy.hidden must be at" in complaint(
+            capsys, "evolve", "CartPole-v1", "--output", copy / "new", *large
+        )
+    many = ["--population-size", "1000000", *FAST[2:], "--policy.hidden", "1000"]
+    assert "GB" in complaint(capsys, "evolve", "CartPole-v1", "--output", copy / "new", *many)
 
 
 def test_a_record_without_checkpoints_is_not_resumed(tmp_path, capsys):
