@@ -1,8 +1,8 @@
 """Asks how like Gymnasium's our environments are: step by step under the same random numbers, and in distribution.
 
 LunarLander: free flight and whole episodes from the same draws, under random actions, Gymnasium's own heuristic pilot
-and evolved ones; returns, lengths, landings and crashes in both worlds, also in wind. Champions of other environments play as many
-episodes in each world, unseen ones. `car_parity.py` goes into the details of CarRacing.
+and evolved ones; returns, lengths, landings and crashes in both worlds, also in wind. Champions of other environments
+play as many unseen episodes in each world. `car_parity.py` goes into the details of CarRacing.
 
     python benchmarks/env_parity.py
     python benchmarks/env_parity.py --runs runs/LunarLander-v3-1 runs/CarRacing-v3-1 --figure parity.png
@@ -25,7 +25,8 @@ from timing import finish, table
 from neuralmutator.envs import LunarLander
 from neuralmutator.networks import policy_step
 from neuralmutator.plots.style import BLUE, ORANGE, dress, new_figure
-from neuralmutator.runs.config import build_policy
+from neuralmutator.runs.builders import build_policy
+from neuralmutator.runs.config import Config
 from neuralmutator.runs.evolve import fresh_returns
 from neuralmutator.runs.folder import RunFolder
 from neuralmutator.runs.play import gymnasium_returns
@@ -112,12 +113,12 @@ HEURISTIC = Pilot(
 
 def remembers(folder: RunFolder) -> bool:
     """Whether the policy of a run has a memory."""
-    return build_policy(folder.config).initial_state is not None
+    return build_policy(folder.config(Config, "evolution")).initial_state is not None
 
 
 def champion_of(folder: RunFolder) -> Pilot:
     """The champion of a run on LunarLander, a policy without memory."""
-    think = policy_step(build_policy(folder.config), folder.load_champion())
+    think = policy_step(build_policy(folder.config(Config, "evolution")), folder.load_champion())
 
     def choose(observation: jax.Array, action: jax.Array) -> jax.Array:
         return jnp.argmax(think(None, observation)[1])
@@ -189,7 +190,7 @@ def compare(seeds: range, pilot: Pilot, wind: bool = False) -> tuple[dict[str, f
 
 def compare_unseen(folder: RunFolder, episodes: int) -> Sample:
     """Returns of a champion in episodes that it has not seen, others in each world."""
-    config, champion = folder.config, folder.load_champion()
+    config, champion = folder.config(Config, "evolution"), folder.load_champion()
     policy = build_policy(config)
     theirs = gymnasium_returns(config.env, policy, champion, episodes, 10_000, config.max_steps)
     return Sample(folder.path.name, theirs, fresh_returns(config, champion, episodes, 10_000))

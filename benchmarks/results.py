@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 import neuralmutator as nm
-from neuralmutator.runs.config import build_evolution, build_policy
+from neuralmutator.runs.builders import build_evolution, build_policy
 from neuralmutator.runs.play import gymnasium_returns
 from neuralmutator.runs.presets import Name, by_name
 
@@ -59,7 +59,7 @@ def measure(env: str, preset: str, first_seed: int, episodes: int = 100) -> dict
 
 def main(
     envs: tuple[str, ...] = tuple(TASKS),
-    presets: tuple[Name, ...] = ("default", "seed"),
+    presets: tuple[Name, ...] = ("default", "original"),
     first_seed: int = 200,
     output: Path | None = None,
 ) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from neuralmutator.runs.config import Config
 from neuralmutator.runs.evolve import fresh_returns
 from neuralmutator.runs.folder import RunFolder
 
@@ -35,7 +36,10 @@ def test_notebooks_run(path, capsys):
 def test_the_recorded_champions_can_do_it(name, episodes, least):
     """Drivers that turn in a circle without looking get some 200 in the mean, pilots that only hover less than 150."""
     folder = RunFolder(ROOT / "examples" / "records" / name)
-    assert fresh_returns(folder.config, folder.load_champion(), episodes=episodes, seed=1).mean() > least
+    assert (
+        fresh_returns(folder.config(Config, "evolution"), folder.load_champion(), episodes=episodes, seed=1).mean()
+        > least
+    )
 
 
 def snippet_of(section):

@@ -4,23 +4,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import tyro
 
 from neuralmutator import nca as automata
-from neuralmutator.cli.options import RunOptions
-from neuralmutator.plots.nca import film_frames, film_strip, loss_figure, pool_sheet
+from neuralmutator.cli.options import RunOptions, prepare_jax, run_story
+from neuralmutator.plots.nca import film_frames
 from neuralmutator.plots.video import check_video, write_video
 from neuralmutator.runs.automata import BUNDLED, load, pack
+from neuralmutator.runs.errors import construction
 from neuralmutator.runs.film import FilmConfig, film
-from neuralmutator.runs.folder import RunFolder
 from neuralmutator.runs.foreign import Order, import_automaton
-from neuralmutator.runs.nca import NcaConfig, decode_config, train
+from neuralmutator.runs.nca import NcaConfig
 from neuralmutator.runs.page import write_page
 from neuralmutator.runs.targets import load_target
-
-STRIP = (0, 8, 16, 24, 32, 40, 48, 64, 80, 96, 128, 200, 300, 400, 600, 800)
-"""Updates that the film strip of a run shows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,40 +117,24 @@ class Nca:
 
 def nca(options: Nca) -> int:
     """Runs the command; exit status 0."""
-    if isinstance(options.command, Film):
-        return _film(options.command)
-    if isinstance(options.command, Page):
-        return _page(options.command)
-    if isinstance(options.command, Pack):
+    if isinstance(options.command, Train):
+        return _train(options.command)
+    prepare_jax()
+    with construction():
+        if isinstance(options.command, Film):
+            return _film(options.command)
+        if isinstance(options.command, Page):
+            return _page(options.command)
+        if isinstance(options.command, Import):
+            return _import(options.command)
         return _pack(options.command)
-    if isinstance(options.command, Import):
-        return _import(options.command)
-    return _train(options.command)
 
 
 def _train(options: Train) -> int:
-    output = options.folder(f"nca-{options.config.regime}")
-    result = train(options.config, output, resume=options.resume, show=not options.quiet, save_every=options.save_every)
-    pictures(output)
-    print(
-        f"{output}: {result['steps']} training steps in {result['seconds']:.0f} s, {result['num_params']:,} parameters"
-    )
-    print(f"log10 loss of the last 100: {result['log10_loss_of_last_100']:.2f}")
+    config = options.config
+    output = options.folder(f"nca-{config.regime}")
+    run_story("nca", config, options, output, f"{config.regime} {config.target}", config.steps)
     return 0
-
-
-def pictures(path: Path) -> None:
-    """Draws the loss curve, the film strip and the sheet of the pool into the folder of a finished run."""
-    model, folder = load(path), RunFolder(path)
-    config, name = folder.read_config(decode_config), model.label
-    loss_figure(folder.metrics(), f"Training: {name}", config.drop_at).savefig(path / "training.png")
-    frames = film(model, FilmConfig(steps=max(STRIP))) / 255
-    shown = [*(frames[t] for t in STRIP), np.asarray(automata.to_rgb(model.target))]
-    labels = [*(f"step {t}" for t in STRIP), "target"]
-    film_strip(shown, labels, f"Growth: {name}", columns=9).savefig(path / "growth.png")
-    grids = folder.load_arrays("pool", ("grids",))["grids"]
-    if len(grids):
-        pool_sheet(np.asarray(automata.to_rgb(grids)), f"Pool: {name}").savefig(path / "pool.png")
 
 
 def _film(options: Film) -> int:

@@ -6,7 +6,7 @@ All are gymnax Environments.
 from neuralmutator.envs.car.environment import CarRacing
 from neuralmutator.envs.lander.environment import LunarLander
 from neuralmutator.envs.mountain_car import MountainCarContinuous
-from neuralmutator.envs.registry import action_names, in_gymnasium, make, names, observation_names, options
+from neuralmutator.envs.registry import action_names, in_gymnasium, is_ours, make, names, observation_names, options
 from neuralmutator.envs.tasks import MultiDiscrete, Task, task
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Task",
     "action_names",
     "in_gymnasium",
+    "is_ours",
     "make",
     "names",
     "observation_names",

@@ -15,8 +15,10 @@ import numpy as np
 
 from neuralmutator import nca
 from neuralmutator.core import check
-from neuralmutator.runs.folder import RunError, RunFolder
-from neuralmutator.runs.nca import NcaConfig, decode_config
+from neuralmutator.runs.errors import RunError
+from neuralmutator.runs.folder import RunFolder
+from neuralmutator.runs.nca import NcaConfig
+from neuralmutator.runs.serialise import from_dict
 from neuralmutator.runs.targets import MOST_CELLS
 
 BUNDLED = ("growing", "persistent", "regenerating")
@@ -99,7 +101,7 @@ def load(source: str | Path) -> Model:
     if path.is_file():
         return _unpack(path.read_bytes(), str(path))
     folder = RunFolder(path)
-    config = folder.read_config(decode_config)
+    config = folder.config(NcaConfig, "nca")
     arrays = folder.load_arrays("automaton", ("params",)) | folder.load_arrays("target", ("target",))
     try:
         return _of_run(config, arrays["target"], jnp.asarray(arrays["params"], jnp.float32))
@@ -160,7 +162,7 @@ def _unpack(data: bytes, name: str) -> Model:
         with np.load(io.BytesIO(data)) as arrays:
             target = np.asarray(arrays["target"], np.float32) / 255
             if "config" in arrays:  # as version 0.1 packed: a run's configuration, 8 bits without offsets
-                config = decode_config(json.loads(str(arrays["config"])))
+                config = from_dict(NcaConfig, json.loads(str(arrays["config"])))
                 return _of_run(config, target, _codes(arrays))
             about = json.loads(str(arrays["automaton"]))
             scheme = about.pop("scheme")

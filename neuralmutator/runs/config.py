@@ -1,16 +1,14 @@
-"""What a run is, as data: nested dataclasses that build the evolution and are written into the run folder."""
+"""An evolution as data: nested dataclasses, which become the options of the command and config.json."""
 
 import dataclasses
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Literal
 
-import jax
-import optax
 import tyro
 
-from neuralmutator import envs, fitness, mutators, networks
-from neuralmutator.core import Fitness
-from neuralmutator.population import Evolution, evolution, hall_of_fame, selection, speciation, track_founders
+from neuralmutator.runs.errors import UserError
+from neuralmutator.runs.serialise import check_types
 
 
 @dataclass(frozen=True)
@@ -71,17 +69,22 @@ class Config:
     """A run of the Neural Mutator; the defaults are the default preset."""
 
     env: tyro.conf.Positional[str]
-    """Name of a gymnax environment."""
+    """Name of an environment of ours or of gymnax; `neuralmutator envs` lists them."""
     population_size: int = 80
+    """Members of the population."""
     generations: int = 50
+    """Length of the run."""
     episodes: int = 5
     """Episodes per evaluation."""
     max_steps: int | None = None
     """A time limit shorter than the environment's own."""
     mutator: Literal["dual-mixture", "dual-corrector", "gaussian", "self-adaptive"] = "dual-mixture"
+    """What rewrites a genome: a network in the genome with (dual-mixture) or without (dual-corrector) a Gaussian
+    escape; Gaussian noise; Gaussian noise with a heritable step size."""
     speciation: bool = True
     """Whether genomes decide by their own compatibility net whom they cross with."""
     crossover_rate: float = 0.3
+    """Probability that a child has two parents, where they are compatible."""
     complexity_cost: float = 0.0
     """Fitness that an active policy parameter costs."""
     elites: int = 5
@@ -93,9 +96,9 @@ class Config:
     structural_rate: float = 0.05
     """First probability of a structural mutation; heritable."""
     final_decay: float = 0.03
-    """Share of a rewriting that a child takes in the last generation; falls from 1 …"""
+    """Share of a rewriting that a child takes in the last generation; in the first it is 1."""
     decay: Literal["linear", "geometric"] = "linear"
-    """… by the same amount, or by the same factor, in every generation."""
+    """Whether this share falls by the same amount or by the same factor in every generation."""
     common_random_numbers: bool = True
     """Whether all members of a generation play the same episodes."""
     hall: int = 8
@@ -103,147 +106,92 @@ class Config:
     hall_episodes: int | None = None
     """Episodes per re-evaluation in the hall of fame; 20 if not given, but no more than `episodes` where they are seen
     as images, which cost a thousand times as much."""
+    hall_centre: bool = False
+    """Whether the mean of the hall of fame is a candidate for the champion, too."""
     seed: int = 0
+    """Seed of everything random in the run."""
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     mutation: MutatorConfig = field(default_factory=MutatorConfig)
     species: SpeciesConfig = field(default_factory=SpeciesConfig)
 
 
-def build_policy(config: Config) -> networks.Network:
-    """The policy of a run.
+MOST_NEURONS, MOST_WEIGHTS = 2**16, 2**26  # of a policy; beyond lies what was mistyped
+DUAL = {"positive", "scale", "scale_rate", "meta_rate", "chunk_size"}
+MUTATION: dict[str, set[str]] = {
+    "dual-mixture": DUAL | {"p_gauss", "gauss_scale"},
+    "dual-corrector": DUAL,
+    "gaussian": {"std"},
+    "self-adaptive": {"std", "learning_rate"},
+}
+"""Fields of `MutatorConfig` that each mutator uses."""
+
+POLICY: dict[str, set[str]] = {
+    "auto": {"max_layers", "max_width"},
+    "flexible": {"max_layers", "max_width"},
+    "mlp": {"hidden"},
+    "recurrent": {"hidden"},
+    "cnn": set(),
+}
+"""Fields of `PolicyConfig` that each kind of policy uses."""
+
+
+def check(config: Config) -> None:
+    """Sees whether a configuration can be one, before anything is built.
 
     Raises:
-        ValueError: if the environment is unknown, or has no flat observations where the policy wants them.
+        UserError: naming the field, its value and what is allowed; also for an option that would be ignored.
     """
-    task = envs.task(config.env)
-    shape, act = task.observation.shape, task.num_outputs
-    kind, p = config.policy.kind, config.policy
-    if kind == "auto":
-        kind = "cnn" if _are_images(shape) else "flexible"
-    if kind == "cnn":
-        if len(shape) != 3:
-            raise ValueError(f"policy.kind cnn needs images, but {config.env} has observations of shape {shape}")
-        return networks.cnn(act, shape)
-    if len(shape) != 1:
-        raise ValueError(f"policy.kind {kind} needs flat observations, but those of {config.env} have shape {shape}")
-    if kind == "flexible":
-        widths = tuple(w for w in (32, 48, 64) if w <= p.max_width) or (p.max_width,)
-        layers = tuple(n for n in (1, 2) if n <= p.max_layers)
-        return networks.flexible_mlp(shape[0], act, p.max_layers, p.max_width, layers, widths)
-    if kind == "recurrent":
-        return networks.recurrent(shape[0], act, *p.hidden[:1])
-    return networks.mlp(shape[0], act, p.hidden)
+    check_types(config)
+    for name, value, low, high in (
+        ("generations", config.generations, 1, None),
+        ("seed", config.seed, 0, 2**32 - 1),
+        ("final_decay", config.final_decay, 0, 1),
+    ):
+        if not low <= value or (high is not None and value > high):
+            allowed = f"be at least {low}" if high is None else f"lie between {low} and {high}"
+            raise UserError(f"{name} must {allowed}, got {value}")
+    if config.decay == "geometric" and config.final_decay == 0:
+        raise UserError("decay must be linear, or geometric with a final_decay above 0, got 'geometric'")
+    ignored = [
+        *_ignored("mutation", config.mutation, MUTATION[config.mutator], f"mutator {config.mutator}"),
+        *_ignored("policy", config.policy, POLICY[config.policy.kind] | {"kind"}, f"policy.kind {config.policy.kind}"),
+    ]
+    if not config.speciation:
+        ignored += _ignored("species", config.species, set(), "a run without speciation")
+    if ignored:
+        raise UserError(ignored[0])
 
 
-def _are_images(shape: tuple[int, ...]) -> bool:
-    return len(shape) == 3 and min(shape[:2]) >= 16
-
-
-def build_mutator(config: Config) -> mutators.Mutator:
-    """The mutator of a run."""
-    m = config.mutation
-    if config.mutator == "gaussian":
-        return mutators.gaussian(m.std)
-    if config.mutator == "self-adaptive":
-        return mutators.self_adaptive(m.std, m.learning_rate)
-    if config.mutator == "dual-corrector":
-        return mutators.dual_corrector(m.chunk_size, m.meta_rate, m.positive, m.scale_rate, m.scale)
-    if config.mutator == "dual-mixture":
-        return mutators.dual_mixture(
-            m.chunk_size, m.meta_rate, m.positive, m.scale_rate, m.p_gauss, m.gauss_scale, m.scale
-        )
-    known = "dual-mixture, dual-corrector, gaussian, self-adaptive"
-    raise ValueError(f"mutator must be one of {known}, got {config.mutator!r}")
-
-
-def build_evolution(config: Config) -> Evolution:
-    """The evolution of a run, evaluated on all devices that there are (images on a CPU: on one).
+def check_size(policy: PolicyConfig) -> None:
+    """Sees whether the policy's layers have a size that can be built.
 
     Raises:
-        ValueError: naming the field, its value and what is allowed.
+        UserError: naming the field, its value and what is allowed.
     """
-    if config.generations < 1:
-        raise ValueError(f"generations must be at least 1, got {config.generations}")
-    if not 0 <= config.final_decay <= 1:
-        raise ValueError(f"final_decay must lie between 0 and 1, got {config.final_decay}")
-    schedules = {"linear": optax.linear_schedule(1.0, config.final_decay, config.generations)}
-    if config.final_decay > 0:
-        schedules["geometric"] = optax.exponential_decay(1.0, config.generations, config.final_decay)
-    if config.decay not in schedules:
-        raise ValueError(f"decay must be linear, or geometric with a final_decay above 0, got {config.decay!r}")
-    if not 0 <= config.seed < 2**32:
-        raise ValueError(f"seed must lie between 0 and 2^32 - 1, got {config.seed}")
-    policy = build_policy(config)
-    images = _are_images(envs.task(config.env).observation.shape)
+    for name, widths in (("hidden", policy.hidden), ("max_width", (policy.max_width,) * min(policy.max_layers, 2))):
+        if any(width > MOST_NEURONS for width in widths) or sum(a * b for a, b in pairwise(widths)) > MOST_WEIGHTS:
+            raise UserError(
+                f"policy.{name} must be at most {MOST_NEURONS:,} neurons in a layer and {MOST_WEIGHTS:,} weights "
+                f"between two, got {getattr(policy, name)}"
+            )
 
-    def task(episodes: int) -> Fitness:
-        score = fitness.episodes(config.env, policy, episodes=episodes, max_steps=config.max_steps)
-        # All cores of a CPU work on the convolutions of one genome; with a genome each they were a fifth slower.
-        return score if images and jax.default_backend() == "cpu" else fitness.sharded(score)
 
-    sharing = {
-        "ranks": speciation.share_ranks,
-        "fitness": speciation.share_fitness,
-        "none": speciation.no_sharing,
+def without_unused(config: Config, preset: Config) -> Config:
+    """The configuration with details of the preset's mutator left out that another mutator has no use for."""
+    used = MUTATION.get(config.mutator, set())
+    mutation: dict[str, Any] = {
+        field.name: field.default
+        for field in dataclasses.fields(MutatorConfig)
+        if field.name not in used and getattr(config.mutation, field.name) == getattr(preset.mutation, field.name)
     }
-    truncation = config.truncation
-    select = selection.tournament(config.tournament) if truncation is None else selection.truncation(truncation)
-    s = config.species
-    if s.sharing not in sharing:
-        raise ValueError(f"species.sharing must be one of {', '.join(sharing)}, got {s.sharing!r}")
-    learned = speciation.learned(s.threshold, s.target, sharing[s.sharing], s.warm_start_steps)
-    built = evolution(
-        policy,
-        build_mutator(config),
-        task(config.episodes),
-        population_size=config.population_size,
-        elites=config.elites,
-        select=select,
-        crossover_rate=config.crossover_rate,
-        species=learned if config.speciation else speciation.none(),
-        complexity_cost=config.complexity_cost,
-        structural_rate=config.structural_rate,
-        limit=5.0,  # the original program's
-        decay=schedules[config.decay],
-        common_random_numbers=config.common_random_numbers,
-    )
-    built = track_founders(built)
-    if not config.hall:
-        return built
-    episodes = config.hall_episodes
-    if episodes is None:
-        episodes = min(20, config.episodes) if images else 20
-    return hall_of_fame(built, task(episodes), config.hall)
+    unused = not config.speciation and config.species == preset.species
+    species: dict[str, Any] = {"species": SpeciesConfig()} if unused else {}
+    return dataclasses.replace(config, mutation=dataclasses.replace(config.mutation, **mutation), **species)
 
 
-def to_dict(config: Config) -> dict[str, Any]:
-    """The configuration as plain data."""
-    return dataclasses.asdict(config)
-
-
-def from_dict(data: dict[str, Any]) -> Config:
-    """Inverse of `to_dict`.
-
-    Raises:
-        ValueError: if a field is unknown or missing.
-    """
-    nested = {"policy": PolicyConfig, "mutation": MutatorConfig, "species": SpeciesConfig}
-    try:
-        parts = {name: kind(**data[name]) for name, kind in nested.items()}
-        parts["policy"] = dataclasses.replace(parts["policy"], hidden=tuple(parts["policy"].hidden))
-        return Config(**{**data, **parts})
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"not the configuration of a run: {error}") from error
-
-
-def changes(old: Any, new: Any) -> list[str]:
-    """Names of the fields in which two configurations (dataclasses of one kind) differ."""
-
-    def flat(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-        items: dict[str, Any] = {}
-        for name, value in data.items():
-            items |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
-        return items
-
-    a, b = flat(dataclasses.asdict(old)), flat(dataclasses.asdict(new))
-    return [name for name in a if a[name] != b[name]]
+def _ignored(prefix: str, details: Any, used: set[str], by: str) -> list[str]:
+    return [
+        f"{prefix}.{field.name} {getattr(details, field.name)!r} would be ignored: {by} does not use it"
+        for field in dataclasses.fields(details)
+        if field.name not in used and getattr(details, field.name) != field.default
+    ]

@@ -1,29 +1,94 @@
-"""A whole run of the Neural Mutator: from a configuration to a finished run folder."""
+"""Runs of the Neural Mutator: a population that evolves on an environment, and evolutions of one's own."""
 
-import math
-import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
 
-from neuralmutator.core.genome import Genome
+from neuralmutator.core import Genome
 from neuralmutator.fitness import play
-from neuralmutator.runs.config import Config, build_evolution, build_policy, from_dict
-from neuralmutator.runs.folder import RunError, RunFolder
-from neuralmutator.runs.runner import Display, chunk_size, compile_chunk, drive, rows_of
+from neuralmutator.population import Evolution
+from neuralmutator.runs.builders import build_evolution, build_policy
+from neuralmutator.runs.config import Config
+from neuralmutator.runs.errors import RunError
+from neuralmutator.runs.folder import RunFolder
+from neuralmutator.runs.story import Columns, Finish, Rows, Run, Story
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FRESH = 2**31  # episodes after a run draw from keys that no generation has used
 
 
-def keys(config: Config) -> tuple[jax.Array, jax.Array]:
-    """The keys that a run initialises and evolves with; those of `evolution.run`."""
-    key_init, key_run = jax.random.split(jax.random.key(config.seed))
-    return key_init, key_run
+def from_evolution(
+    evolution: Evolution, key: jax.Array, generations: int, config: Any = None, kind: str = "own evolution"
+) -> Run:
+    """A run of any evolution, also one of your own; `execute` leaves its folder.
+
+    Args:
+        evolution: with any policy, mutator and fitness.
+        key: of the run; it computes what ``nm.run(evolution, key, generations)`` does.
+        generations: length of the run.
+        config: what else config.json shall record, a dict or a dataclass; a run is resumed with the same one.
+        kind: of the run, recorded beside it.
+    """
+
+    def finish(state: Any, folder: RunFolder) -> dict[str, Any]:
+        champion, fitness = jax.device_get(evolution.best(state))
+        if isinstance(champion, Genome):
+            folder.save_champion(champion)
+        return {"champion_fitness": float(fitness)}
+
+    key_init, key_run = jax.random.split(key)
+    return Run(
+        kind=kind,
+        config=config if config is not None else {"generations": generations},
+        keys=(key_init, key_run),
+        init=evolution.init,
+        step=_without_data(evolution),
+        length=generations,
+        columns=_columns,
+        unit="generation",
+        length_name="generations",
+        history=lambda info: {"fitness": info.fitness, "parents": info.parents},
+        should_stop=_all_broken,
+        prepare=lambda: finish,
+    )
+
+
+def build(config: Config, test_episodes: int = 100) -> Run:
+    """The run of a configuration; its champion plays so many fresh episodes at the end.
+
+    Raises:
+        UserError: naming the field, its value and what is allowed.
+    """
+    evolution = build_evolution(config)
+
+    def prepare() -> Finish:
+        template = jax.eval_shape(evolution.best, jax.eval_shape(evolution.init, jax.random.key(0)))[0]
+        play_fresh = compile_fresh(config, template, test_episodes)
+
+        def finish(state: Any, folder: RunFolder) -> dict[str, Any]:
+            # One device plays the champion, whatever number evolved it.
+            champion = jax.device_get(evolution.best(state)[0])
+            folder.save_champion(champion)
+            returns = np.asarray(play_fresh(_fresh_key(config.seed), champion))
+            return {
+                "env": config.env,
+                "seed": config.seed,
+                "generations": config.generations,
+                "test_episodes": test_episodes,
+                "champion_mean": float(returns.mean()),
+                "champion_std": float(returns.std()),
+            }
+
+        return finish
+
+    run = from_evolution(evolution, jax.random.key(config.seed), config.generations, config, "evolution")
+    return run._replace(prepare=prepare)
 
 
 def fresh_returns(config: Config, champion: Genome, episodes: int = 100, seed: int | None = None) -> np.ndarray:
@@ -35,8 +100,9 @@ def fresh_returns(config: Config, champion: Genome, episodes: int = 100, seed: i
         episodes: number of episodes.
         seed: seed of the episodes; by default another for each run.
     """
-    key = jax.random.fold_in(jax.random.key(config.seed if seed is None else seed), FRESH)
-    return np.asarray(compile_fresh(config, champion, episodes)(key, champion))
+    return np.asarray(
+        compile_fresh(config, champion, episodes)(_fresh_key(config.seed if seed is None else seed), champion)
+    )
 
 
 def compile_fresh(config: Config, champion: Genome, episodes: int) -> Callable[[jax.Array, Genome], jax.Array]:
@@ -49,108 +115,57 @@ def compile_fresh(config: Config, champion: Genome, episodes: int) -> Callable[[
     return jax.jit(returns).lower(jax.random.key(0), champion).compile()
 
 
-def evolve(
-    config: Config,
-    output: str | Path,
-    *,
-    resume: bool = False,
-    display: Callable[[Config, int], AbstractContextManager[Display]] | None = None,
-    tensorboard: bool = False,
-    save_every: float = 10.0,
-    test_episodes: int = 100,
-) -> dict[str, Any]:
-    """Evolves a population and leaves a run folder.
-
-    Everything of moment t follows from the seed and t, chunks have the same bounds whenever a run is cut, and the state
-    is saved whole: a run that is killed and resumed ends with the bits of an undisturbed one.
-
-    Args:
-        config: what to run.
-        output: the run folder; must not exist yet, or with `resume` hold a run of the same configuration (its number
-            of generations may have grown; what is left then decays towards the new end).
-        resume: go on from the newest checkpoint.
-        display: ``(config, first generation) -> context manager of a Display``.
-        tensorboard: also write TensorBoard events (needs tensorboardX).
-        save_every: seconds between two checkpoints.
-        test_episodes: fresh episodes that the champion plays at the end.
-
-    Returns:
-        The result: the champion's mean and std over fresh episodes, and how long all took.
-
-    Raises:
-        ValueError: if the configuration is not valid.
-        RunError: if the folder cannot be used, or no member of a generation has a finite fitness.
-        InterruptedRunError: on SIGINT or SIGTERM, after saving.
-    """
-    began = time.perf_counter()
-    evolution = build_evolution(config)
-    folder = RunFolder.reopen(output, config, from_dict, "generations") if resume else RunFolder.create(output, config)
-    key_init, key_run = keys(config)
-    template = jax.eval_shape(evolution.init, key_init)
-    moment, start = folder.restore(template) if resume else (0, None)
-    # What divides both is the chunk of the first call, unless the number of generations has grown since.
-    chunk = chunk_size(math.gcd(moment, config.generations))
-    folder.truncate_metrics(moment)
-    with ThreadPoolExecutor(2) as pool, _tensorboard(folder.path, tensorboard) as events:
-        compiling = pool.submit(compile_chunk, evolution.step, key_run, template, chunk)
-        champion_kind, _ = jax.eval_shape(evolution.best, template)
-        testing = pool.submit(compile_fresh, config, champion_kind, test_episodes)
-        start = jax.jit(evolution.init)(key_init) if start is None else start
-        program = compiling.result()
-        compiled = time.perf_counter() - began
-
-        def check(rows: list[dict[str, Any]]) -> None:
-            for row in rows:
-                for name, value in row.items() if events else ():
-                    events.add_scalar(name, value, row["generation"])
-                if row["non_finite"] == config.population_size:
-                    raise RunError(f"no member of generation {row['generation']} has a finite fitness")
-
-        state = drive(
-            folder,
-            program,
-            key_run,
-            start,
-            chunk=chunk,
-            length=config.generations,
-            moment=moment,
-            rows=lambda info, moment, seconds: _rows(info.metrics, moment, seconds),
-            save_every=save_every,
-            display=display(config, moment) if display else None,
-            check=check,
-        )
-        champion = jax.device_get(evolution.best(state)[0])  # one device plays it, whatever number evolved it
-        folder.save_champion(champion)
-        returns = np.asarray(testing.result()(jax.random.fold_in(jax.random.key(config.seed), FRESH), champion))
-    result = {
-        "env": config.env,
-        "seed": config.seed,
-        "generations": config.generations,
-        "test_episodes": test_episodes,
-        "champion_mean": float(returns.mean()),
-        "champion_std": float(returns.std()),
-        "compile_seconds": compiled,
-        "seconds": time.perf_counter() - began,
-    }
-    folder.save_result(result)
-    return result
+def _fresh_key(seed: int) -> jax.Array:
+    return jax.random.fold_in(jax.random.key(seed), FRESH)
 
 
-def _rows(metrics: dict[str, jax.Array], start: int, seconds: float) -> list[dict[str, Any]]:
-    """Stacked metrics ``[chunk]`` as one dict per generation, with the chunk's rates."""
-    rows = rows_of("generation", metrics, start, seconds)
-    if "env_steps" in metrics:
-        # On the host: a sum on the device would wait for the chunk that is already running.
-        rate = float(np.sum(np.asarray(metrics["env_steps"]))) / seconds
-        rows = [row | {"env_steps_per_second": rate} for row in rows]
-    return rows
+@lru_cache(4)
+def _without_data(evolution: Evolution) -> Callable[..., Any]:
+    def step(key: jax.Array, state: Any, data: Any) -> tuple[Any, Any]:
+        return evolution.step(key, state)
+
+    return step
 
 
-def _tensorboard(path: Path, wanted: bool) -> AbstractContextManager:
-    if not wanted:
-        return nullcontext()
-    try:
-        from tensorboardX import SummaryWriter
-    except ImportError as error:
-        raise RunError("TensorBoard needs tensorboardX: pip install 'neuralmutator[tensorboard]'") from error
-    return SummaryWriter(str(path / "tensorboard"))
+def _columns(info: Any, seconds: float) -> Columns:
+    columns = dict(info.metrics)
+    if "env_steps" in columns:
+        rate = float(np.sum(columns["env_steps"])) / seconds
+        columns["env_steps_per_second"] = np.full(len(columns["env_steps"]), rate)
+    return columns
+
+
+def _all_broken(rows: Rows) -> None:
+    for row in rows:
+        if row.get("fitness_best", 0.0) is None or not np.isfinite(row.get("fitness_best", 0.0)):
+            raise RunError(f"no member of generation {row['generation']} has a finite fitness")
+
+
+def _figure(folders: list[RunFolder], title: str | None) -> "Figure":
+    from neuralmutator.plots.training import training_figure
+
+    configs = [folder.config(Config, "evolution") for folder in folders]
+    several = f", {len(folders)} runs" if len(folders) > 1 else f", seed {configs[0].seed}"
+    named = title or " + ".join(sorted({config.env for config in configs})) + several
+    return training_figure([folder.metrics() for folder in folders], title=named)
+
+
+def _describe(metrics: dict[str, Any]) -> str:
+    text = f"best {metrics['fitness_best']:.1f}  mean {metrics['fitness_mean']:.1f}"
+    if "species" in metrics:
+        text += f"  species {metrics['species']:.0f}"
+    if "env_steps_per_second" in metrics:
+        rate = metrics["env_steps_per_second"]
+        text += f"  {rate / 1e6:.2f} M steps/s" if rate > 1e5 else f"  {rate / 1e3:.1f} k steps/s"
+    return text
+
+
+def _summary(path: Path, result: dict[str, Any]) -> str:
+    return (
+        f"{path}: {result['moments']} generations in {result['seconds']:.0f} s\n"
+        f"Champion on {result['test_episodes']} fresh episodes of {result['env']}: "
+        f"{result['champion_mean']:.1f} ± {result['champion_std']:.1f} (mean ± std)"
+    )
+
+
+STORY = Story(Config, build, _figure, name=lambda config: config.env, describe=_describe, summary=_summary)

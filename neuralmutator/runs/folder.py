@@ -1,24 +1,34 @@
-"""A run is a folder: configuration, metrics as JSON lines, checkpoints, champion, result, pictures."""
+"""A run is a folder: configuration, metrics as JSON lines, history, checkpoints, products, result, pictures."""
 
-import dataclasses
 import json
 import math
 import os
+import shutil
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
 
-from neuralmutator.core import PyTree
-from neuralmutator.core.genome import Genome
-from neuralmutator.runs.config import Config, changes, from_dict
+from neuralmutator.core import Genome, PyTree
+from neuralmutator.runs import arrays, history, serialise
+from neuralmutator.runs.errors import RunError, UserError
+
+DAMAGED = "damaged"
+"""Folder in a run folder for what cannot be read any more; nothing is ever deleted for being damaged."""
 
 
-class RunError(Exception):
-    """Something about a run or its folder that its user must know; one line."""
+class Resumption(NamedTuple):
+    """Where a run goes on, found without changing anything in its folder."""
+
+    moment: int  # moments that are done
+    state: PyTree  # after them; None at moment 0 without a checkpoint
+    lines: list[dict[str, Any]]  # metrics of these moments
+    set_aside: list[Path]  # damaged files
+    damaged_lines: list[str]  # of metrics.jsonl
+    notes: list[str]  # what the user must know, one line each
 
 
 class RunFolder:
@@ -33,126 +43,236 @@ class RunFolder:
         """
         self.path = Path(path)
         self._keep = keep
-        self._manager: ocp.CheckpointManager | None = None
+        self._writer: ThreadPoolExecutor | None = None
+        self._writing: Future[None] | None = None
+        self._lock: int | None = None
 
     @classmethod
-    def create(cls, path: str | Path, config: Any, keep: int = 3) -> "RunFolder":
-        """Makes a new run folder with the configuration, a dataclass.
+    def create(cls, path: str | Path, kind: str, config: Any, keep: int = 3) -> "RunFolder":
+        """Makes a new run folder, locks it, and writes its configuration.
+
+        Args:
+            path: the folder.
+            kind: of the run, see `stories.STORIES`.
+            config: a dataclass or a mapping.
+            keep: number of checkpoints kept.
 
         Raises:
-            RunError: if it exists and is not empty, or cannot be made.
+            RunError: if it exists and is not empty, cannot be made, or another process makes it.
         """
         folder = cls(path, keep)
         try:
             if folder.path.exists() and (not folder.path.is_dir() or any(folder.path.iterdir())):
                 raise RunError(f"{path} exists: go on with --resume, or name another folder with --output")
             folder.path.mkdir(parents=True, exist_ok=True)
-            folder.save_config(config)
+            folder.lock()
+            if [path.name for path in folder.path.iterdir()] != ["lock"]:  # another process was faster
+                folder.close()
+                raise RunError(f"{path} exists: go on with --resume, or name another folder with --output")
+            folder.save_config(kind, config)
         except OSError as error:
             raise RunError(f"cannot write the run folder {path}: {error.strerror}") from error
         return folder
 
-    @classmethod
-    def reopen(
-        cls, path: str | Path, config: Any, make: Callable[[dict[str, Any]], Any], length: str, keep: int = 3
-    ) -> "RunFolder":
-        """A run folder to go on with, which takes the configuration over.
-
-        Args:
-            path: the folder.
-            config: that of the run, whose length may have grown.
-            make: see `read_config`.
-            length: the field that holds the length of the run.
-            keep: number of checkpoints kept.
+    def lock(self) -> None:
+        """Keeps other processes from writing this run, until `close` or the end of this process, however it ends.
 
         Raises:
-            RunError: if this is not the folder of such a run, or was begun with another configuration.
-        """
-        folder = cls(path, keep)
-        old = folder.read_config(make)
-        if differing := [name for name in changes(old, config) if name != length]:
-            raise RunError(f"{path} was begun with another {differing[0]}: resume takes the options of the first call")
-        if getattr(config, length) < (least := getattr(old, length)):
-            raise RunError(f"{length} must be at least {least} as in {path}, got {getattr(config, length)}")
-        folder.save_config(config)
-        return folder
-
-    def save_config(self, config: Any) -> None:
-        """Writes `config.json`."""
-        _write(self.path / "config.json", json.dumps(dataclasses.asdict(config), indent=2) + "\n")
-
-    @property
-    def config(self) -> Config:
-        """The configuration of the run.
-
-        Raises:
-            RunError: if this is not a readable run folder.
-        """
-        return self.read_config(from_dict)
-
-    def read_config(self, make: Callable[[dict[str, Any]], Any]) -> Any:
-        """What `make` makes of `config.json`; it may raise ValueError for the configuration of another kind of run.
-
-        Raises:
-            RunError: if this is not a readable run folder.
+            RunError: if another process writes it.
         """
         try:
-            return make(json.loads((self.path / "config.json").read_text()))
+            import fcntl
+        except ImportError:  # no such locks on Windows
+            return
+        handle = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(handle)
+            raise RunError(f"another process writes the run folder {self.path}: wait for it, or stop it") from error
+        self._lock = handle
+
+    def close(self) -> None:
+        """Waits until everything is on disk, and lets other processes write.
+
+        Raises:
+            RunError: if the last checkpoint could not be written.
+        """
+        try:
+            self.wait()
+        finally:
+            if self._writer is not None:
+                self._writer.shutdown()
+                self._writer = None
+            if self._lock is not None:
+                os.close(self._lock)
+                self._lock = None
+
+    # Configuration
+
+    def save_config(self, kind: str, config: Any) -> None:
+        """Writes `config.json`."""
+        write_text(self.path / "config.json", serialise.to_json(kind, config))
+
+    def read_config(self) -> tuple[str, dict[str, Any]]:
+        """The kind of the run, and its configuration as plain data.
+
+        Raises:
+            RunError: if this is not a readable run folder.
+        """
+        place = self.path / "config.json"
+        try:
+            data = json.loads(place.read_text())
+            if not isinstance(data, dict) or not isinstance(kind := data.pop("kind", None), str):
+                raise ValueError("it does not say what kind of run this is")
+            return kind, data
         except FileNotFoundError as error:
             raise RunError(f"{self.path} is not a run folder: it has no config.json") from error
-        except (OSError, ValueError, AttributeError) as error:
+        except (OSError, ValueError, RecursionError) as error:
+            raise RunError(f"cannot read {place}: {error}") from error
+
+    @property
+    def kind(self) -> str:
+        """Kind of the run, "evolution" or "quine", say.
+
+        Raises:
+            RunError: if this is not a readable run folder.
+        """
+        return self.read_config()[0]
+
+    def config(self, cls: type, kind: str) -> Any:
+        """The configuration of a run of this kind, an instance of the dataclass `cls`.
+
+        Raises:
+            RunError: if this is not a readable run folder, or one of another kind.
+        """
+        found, data = self.read_config()
+        if found != kind:
+            raise RunError(f"{self.path} holds a run of kind {found!r}, not {kind!r}")
+        try:
+            return serialise.from_dict(cls, data)
+        except UserError as error:
             raise RunError(f"cannot read {self.path / 'config.json'}: {error}") from error
+
+    # Going on
+
+    def resumption(self, state: PyTree, unit: str, length: int) -> Resumption:
+        """Where the run goes on; nothing is changed.
+
+        Args:
+            state: a state of the right structure; may be abstract (`jax.eval_shape`).
+            unit: the field of a line of metrics that holds its moment.
+            length: moments of the whole run.
+
+        Raises:
+            RunError: if it cannot go on.
+        """
+        moment, restored, broken, reasons = self._newest(state)
+        if restored is None and broken:
+            raise RunError(f"no checkpoint in {self.path / 'checkpoints'} can be read: {reasons[0]}")
+        if restored is None:
+            for name in ("metrics.jsonl", "champion.npz", "automaton.npz", "weights.npz", "result.json"):
+                if (self.path / name).exists():
+                    raise RunError(f"{self.path} has {name} but no checkpoint to go on from; it was left as it is")
+        if moment > length:
+            raise RunError(f"the newest checkpoint of {self.path} is of {unit} {moment}, beyond the {length} wanted")
+        lines, damaged = self._lines(unit)
+        lines = [line for line in lines if line[unit] < moment]
+        notes = [f"cannot read checkpoint {path.name}; going on from the one before" for path in broken]
+        if damaged:
+            notes.append(f"{len(damaged)} damaged lines of metrics.jsonl are kept in {DAMAGED}/metrics.jsonl")
+        if missing := moment - len({line[unit] for line in lines}):
+            notes.append(f"metrics.jsonl lacks {missing} of the {moment} moments before the checkpoint")
+        lost = history.unreadable(self.path / "history")
+        notes += [f"cannot read history/{path.name}; it is kept in {DAMAGED}" for path in lost]
+        return Resumption(moment, restored, lines, broken + lost, damaged, notes)
+
+    def go_on(self, found: Resumption) -> None:
+        """Makes the folder what it was at the moment of a resumption; damaged files are moved, not deleted."""
+        aside = self.path / DAMAGED
+        if found.set_aside or found.damaged_lines:
+            aside.mkdir(exist_ok=True)
+        for path in found.set_aside:
+            shutil.move(path, aside / _free_name(aside, path.name))
+        if found.damaged_lines:
+            with open(aside / "metrics.jsonl", "a") as file:
+                file.writelines(line + "\n" for line in found.damaged_lines)
+        if found.lines or (self.path / "metrics.jsonl").exists():
+            write_text(self.path / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in found.lines))
 
     # Checkpoints
 
-    @property
-    def manager(self) -> ocp.CheckpointManager:
-        """Orbax's manager of the checkpoints, opened on first use."""
-        if self._manager is None:
-            options = ocp.CheckpointManagerOptions(max_to_keep=self._keep, create=True, cleanup_tmp_directories=True)
-            self._manager = ocp.CheckpointManager((self.path / "checkpoints").absolute(), options=options)
-        return self._manager
-
     def save(self, moment: int, state: PyTree) -> None:
-        """Writes the state at a moment in the background; atomic: it is there whole or not at all."""
+        """Writes the state at a moment in the background; it is there whole or not at all.
+
+        Raises:
+            RunError: if the checkpoint before could not be written.
+        """
+        self.wait()
         # From the host's memory, so that a machine with more or fewer devices can go on with it.
-        self.manager.save(moment, args=ocp.args.StandardSave(jax.device_get(_leaves(state))))
+        copy = jax.device_get(state)
+        if self._writer is None:
+            self._writer = ThreadPoolExecutor(1)
+        self._writing = self._writer.submit(self._save, moment, copy)
+
+    def wait(self) -> None:
+        """Waits until the last checkpoint is on disk.
+
+        Raises:
+            RunError: if it could not be written.
+        """
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            try:
+                writing.result()
+            except OSError as error:
+                raise RunError(f"cannot write a checkpoint to {self.path}: {error.strerror}") from error
+
+    def _save(self, moment: int, state: PyTree) -> None:
+        folder = self.path / "checkpoints"
+        folder.mkdir(exist_ok=True)
+        arrays.save(folder / f"{moment}.npz", {"moment": moment, "state": state})
+        for old in self._checkpoints()[self._keep :]:
+            old.unlink()
+
+    def _checkpoints(self) -> list[Path]:
+        """Files of checkpoints, the newest first."""
+        found = [path for path in (self.path / "checkpoints").glob("*.npz") if path.stem.isdigit()]
+        return sorted(found, key=lambda path: -int(path.stem))
 
     def restore(self, state: PyTree) -> tuple[int, PyTree]:
-        """The newest checkpoint: its moment and state; moment 0 and None if there is none yet.
+        """The newest checkpoint that can be read: its moment and state; moment 0 and None if there is none yet.
 
         Args:
             state: a state of the right structure, may be abstract (`jax.eval_shape`).
 
         Raises:
-            RunError: if the checkpoint cannot be read, or holds something else.
+            RunError: if there are some, but none can be read or they hold something else.
         """
-        moment = self.manager.latest_step()
-        if moment is None:
-            return 0, None
-        place = self.path / "checkpoints" / str(moment)
-        try:
-            restored = self.manager.restore(moment, args=ocp.args.StandardRestore(_leaves(state)))
-        except Exception as error:  # orbax, tensorstore and the file system each raise their own
-            reason = " ".join(str(error).split())[:160]
-            raise RunError(f"cannot read checkpoint {place}: truncated or of another run ({reason})") from error
-        wanted, found = jax.tree.map(_kind, _leaves(state)), jax.tree.map(_kind, restored)
-        if wanted != found:
-            raise RunError(f"checkpoint {place} holds the state of another run")
+        moment, restored, broken, reasons = self._newest(state)
+        if restored is None and broken:
+            raise RunError(reasons[0])
+        return moment, restored
 
-        def put_back(path: tuple, leaf: Any) -> Any:
-            return restored[jax.tree_util.keystr(path)] if leaf.size else jax.numpy.zeros(leaf.shape, leaf.dtype)
+    def _newest(self, state: PyTree) -> tuple[int, PyTree, list[Path], list[str]]:
+        """The newest readable checkpoint, and the newer ones that are not, with what is wrong with them."""
+        folder = self.path / "checkpoints"
+        broken: list[Path] = []
+        reasons: list[str] = []
+        if folder.exists() and not folder.is_dir():
+            raise RunError(f"{folder} must be a folder")
+        for path in self._checkpoints():
+            try:
+                read = arrays.load(path, {"moment": 0, "state": state})
+                if read["moment"] != int(path.stem):
+                    raise RunError(f"{path} holds the state of moment {read['moment']}")
+                return read["moment"], read["state"], broken, reasons
+            except RunError as error:
+                broken.append(path)
+                reasons.append(str(error))
+        return 0, None, broken, reasons
 
-        return moment, jax.tree_util.tree_map_with_path(put_back, state)
-
-    def close(self) -> None:
-        """Waits until everything is on disk."""
-        if self._manager is not None:
-            self._manager.wait_until_finished()
-            self._manager.close()
-            self._manager = None
-
-    # Metrics
+    # Metrics and history
 
     def append_metrics(self, lines: list[dict[str, Any]]) -> None:
         """Adds one JSON line per moment and flushes them to disk.
@@ -161,15 +281,21 @@ class RunFolder:
         those that are not finite become null.
         """
         with open(self.path / "metrics.jsonl", "a") as file:
-            for line in lines:
-                file.write(json.dumps({name: _plain(value) for name, value in line.items()}) + "\n")
+            file.writelines(serialise.json_line(line) for line in lines)
             file.flush()
             os.fsync(file.fileno())
 
-    def truncate_metrics(self, moment: int) -> None:
-        """Forgets the metrics of this moment and later ones: a run goes on from a checkpoint before them."""
-        kept = self.metric_lines()[:moment]
-        _write(self.path / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in kept))
+    def append_history(self, start: int, rows: dict[str, np.ndarray]) -> None:
+        """Adds what is kept of the moments from `start` on, arrays ``[moments, ...]`` by their names."""
+        history.append(self.path / "history", start, rows)
+
+    def history(self) -> dict[str, np.ndarray]:
+        """What is kept of every moment: of an evolution, ``fitness`` f32[generations, N], ``parents`` i32[…, N, 2].
+
+        Raises:
+            RunError: if it cannot be read.
+        """
+        return history.read(self.path / "history")
 
     def metrics(self) -> dict[str, np.ndarray]:
         """Every metric over the moments, f64[moments]; NaN where a line lacks it.
@@ -181,36 +307,47 @@ class RunFolder:
         if not lines:
             raise RunError(f"{self.path} has no metrics yet")
         names = {name: None for line in lines for name in line}
-        return {n: np.array([math.nan if line.get(n) is None else line[n] for line in lines]) for n in names}
+        return {name: np.array([_number(line.get(name)) for line in lines]) for name in names}
 
     def metric_lines(self) -> list[dict[str, Any]]:
-        """The metrics as they were written, one dict per moment; none if there are none."""
-        try:
-            text = (self.path / "metrics.jsonl").read_text()
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            raise RunError(f"cannot read {self.path / 'metrics.jsonl'}: {error.strerror}") from error
-        lines = []
-        for row in text.splitlines():
-            try:
-                lines.append(json.loads(row))
-            except ValueError:
-                break  # the line that was being written when the process was killed
-        return lines
+        """The metrics as they were written, one dict per moment; none if there are none. Damaged lines are left out."""
+        return self._lines()[0]
 
-    # Champion and result
+    def _lines(self, unit: str | None = None) -> tuple[list[dict[str, Any]], list[str]]:
+        """Lines that can be read (and have a whole number as `unit`), and the text of those that cannot.
+
+        The last line may be the one that was being written when the process was killed: it is in neither.
+        """
+        place = self.path / "metrics.jsonl"
+        try:
+            rows = place.read_bytes().decode(errors="replace").splitlines(keepends=True)
+        except FileNotFoundError:
+            return [], []
+        except OSError as error:
+            raise RunError(f"cannot read {place}: {error.strerror}") from error
+        lines: list[dict[str, Any]] = []
+        damaged: list[str] = []
+        for row in rows:
+            try:
+                line = json.loads(row)
+                fits = isinstance(line, dict) and (unit is None or type(line.get(unit)) is int)
+            except (ValueError, RecursionError):
+                fits = False
+            if fits:
+                lines.append(line)
+            elif row is not rows[-1] or row.endswith("\n"):
+                damaged.append(row.rstrip("\n"))
+        return lines, damaged
+
+    # Products and result
 
     def save_champion(self, genome: Genome) -> None:
         """Writes a genome as `champion.npz`, one array per field."""
         self.save_arrays("champion", **genome._asdict())
 
-    def save_arrays(self, name: str, **arrays: Any) -> None:
+    def save_arrays(self, name: str, **values: Any) -> None:
         """Writes arrays as `name.npz`."""
-        temporary = self.path / f"{name}.tmp.npz"
-        numbers: dict[str, Any] = {key: np.asarray(value) for key, value in arrays.items()}
-        np.savez(temporary, **numbers)
-        os.replace(temporary, self.path / f"{name}.npz")
+        arrays.write(self.path / f"{name}.npz", values)
 
     def load_arrays(self, name: str, fields: Sequence[str]) -> dict[str, np.ndarray]:
         """The named arrays of `name.npz`.
@@ -218,14 +355,10 @@ class RunFolder:
         Raises:
             RunError: if there are none, or they cannot be read.
         """
-        place = self.path / f"{name}.npz"
         try:
-            with np.load(place) as data:
-                return {field: data[field] for field in fields}
+            return arrays.read(self.path / f"{name}.npz", fields)
         except FileNotFoundError as error:
             raise RunError(f"{self.path} has no {name} yet") from error
-        except Exception as error:  # NumPy and zipfile raise half a dozen kinds
-            raise RunError(f"cannot read {place}: {error}") from error
 
     def load_champion(self) -> Genome:
         """The champion.
@@ -237,36 +370,20 @@ class RunFolder:
 
     def save_result(self, result: dict[str, Any]) -> None:
         """Writes `result.json`; numbers that are not finite become null."""
-        numbers = {name: _plain(value) if isinstance(value, float) else value for name, value in result.items()}
-        _write(self.path / "result.json", json.dumps(numbers, indent=2) + "\n")
+        write_text(self.path / "result.json", json.dumps(serialise.plain(result), indent=2) + "\n")
 
 
-def free_folder(name: str) -> Path:
-    """The first of runs/NAME-1, -2 … that does not exist."""
-    number = 1
-    while (folder := Path("runs") / f"{name.replace('/', '_')}-{number}").exists():
-        number += 1
-    return folder
-
-
-def _leaves(state: PyTree) -> dict[str, Any]:
-    """The leaves of a state by their paths; orbax saves no empty arrays, and they need no saving."""
-    return {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(state) if leaf.size}
-
-
-def _kind(leaf: Any) -> tuple:
-    return leaf.shape, str(leaf.dtype)
-
-
-def _plain(value: Any) -> Any:
-    """What JSON can hold of a number or a text."""
-    if isinstance(value, np.generic):
-        value = float(str(value)) if isinstance(value, np.floating) else value.item()
-    return value if isinstance(value, int | str) or math.isfinite(value) else None
-
-
-def _write(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
     """Writes a file whole or not at all."""
     temporary = path.with_name(path.name + ".tmp")
     temporary.write_text(text)
     os.replace(temporary, path)
+
+
+def _number(value: Any) -> float:
+    return float(value) if isinstance(value, int | float) else math.nan
+
+
+def _free_name(folder: Path, name: str) -> str:
+    names: Callable[[int], str] = lambda n: name if n == 0 else f"{name}.{n}"  # noqa: E731
+    return next(names(n) for n in range(10**6) if not (folder / names(n)).exists())

@@ -1,21 +1,28 @@
 """Runs of cellular automata: from a configuration to a finished run folder."""
 
-import dataclasses
-import math
-import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from neuralmutator import nca
-from neuralmutator.runs.folder import RunError, RunFolder
-from neuralmutator.runs.progress import Progress
-from neuralmutator.runs.runner import chunk_size, compile_chunk, drive, rows_of
+from neuralmutator.core import check
+from neuralmutator.runs.errors import RunError, UserError, construction
+from neuralmutator.runs.folder import RunFolder
+from neuralmutator.runs.runner import is_finite
+from neuralmutator.runs.serialise import check_types
+from neuralmutator.runs.story import Columns, Rows, Run, Story
 from neuralmutator.runs.targets import load_target
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+STRIP = (0, 8, 16, 24, 32, 40, 48, 64, 80, 96, 128, 200, 300, 400, 600, 800)
+"""Updates that the film strip of a run shows."""
 
 POOL_SHOWN = 60
 """Grids of the pool that a run folder keeps a picture of."""
@@ -36,15 +43,21 @@ class NcaConfig:
     padding: int = 16
     """Empty cells on each side of it."""
     channels: int = 16
+    """Numbers in a cell; four of them are its colour."""
     hidden: int = 128
+    """Neurons of a cell's network."""
     fire_rate: float = 0.5
     """Probability that a cell changes in an update."""
     learning_rate: float = 2e-3
+    """Step size of Adam."""
     drop_at: int = 2000
     """Training step from which on the learning rate is a tenth."""
     batch_size: int = 8
+    """Rollouts in a training step."""
     pool_size: int = 1024
+    """Grids in the pool (persistent, regenerating)."""
     seed: int = 0
+    """Seed of everything random in the run."""
 
 
 def build(config: NcaConfig) -> tuple[nca.Automaton, np.ndarray, nca.Trainer]:
@@ -53,116 +66,125 @@ def build(config: NcaConfig) -> tuple[nca.Automaton, np.ndarray, nca.Trainer]:
     Raises:
         ValueError: naming the field, its value and what is allowed.
     """
-    for name, least in (("steps", 1), ("drop_at", 0), ("seed", 0)):
-        value = getattr(config, name)
-        if not isinstance(value, int) or value < least:
-            raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
-    if not 0 < config.learning_rate < math.inf:
-        raise ValueError(f"learning_rate must be a finite number above 0, got {config.learning_rate!r}")
+    check.whole(1, steps=config.steps)
+    check.whole(0, drop_at=config.drop_at, seed=config.seed)
+    check.number(0, open_low=True, learning_rate=config.learning_rate)
     target = load_target(config.target, config.size, config.padding)
-    automaton = nca.growing(config.channels, config.hidden, config.fire_rate)
-    trainer = nca.trainer(
-        automaton,
-        jnp.asarray(target),
+    return make_automaton(config), target, make_trainer(config, jnp.asarray(target), nca.default_margins(target))
+
+
+def make_automaton(config: NcaConfig) -> nca.Automaton:
+    """The automaton of a configuration."""
+    return nca.growing(config.channels, config.hidden, config.fire_rate)
+
+
+def make_trainer(config: NcaConfig, target: jax.Array, margins: tuple[int, ...]) -> nca.Trainer:
+    """The trainer of a configuration; the target, f32[H, W, 4], may be traced."""
+    return nca.trainer(
+        make_automaton(config),
+        target,
         config.regime,
         nca.drop_schedule(config.learning_rate, config.drop_at),
         config.batch_size,
         config.pool_size,
+        margins=margins,
     )
-    return automaton, target, trainer
 
 
-def train(
-    config: NcaConfig, output: str | Path, *, resume: bool = False, show: bool = False, save_every: float = 60.0
-) -> dict[str, Any]:
-    """Trains an automaton and leaves a run folder: configuration, metrics, checkpoints, parameters, target, pool.
-
-    A run that is stopped and resumed ends with the bits of an undisturbed one.
-
-    Args:
-        config: what to run.
-        output: the run folder; must not exist yet, or with `resume` hold a run of the same configuration (its number of
-            steps may have grown).
-        resume: go on from the newest checkpoint.
-        show: whether a live display goes to the terminal.
-        save_every: seconds between two checkpoints.
-
-    Returns:
-        The result, as in `result.json`.
+def build_run(config: NcaConfig) -> Run:
+    """The run of a configuration.
 
     Raises:
-        ValueError: if the configuration is not valid.
-        RunError: if the folder cannot be used, or the loss is no longer finite.
-        InterruptedRunError: on SIGINT or SIGTERM, after saving.
+        UserError: naming the field, its value and what is allowed.
     """
-    began = time.perf_counter()
-    _, target, trainer = build(config)
-    if resume:
-        folder = RunFolder.reopen(output, config, decode_config, "steps", keep=1)
-    else:
-        folder = RunFolder.create(output, config, keep=1)
-    folder.save_arrays("target", target=target)
+    with construction():
+        check_types(config)
+        _, target, trainer = build(config)
+    margins = nca.default_margins(target)  # of the target itself: in the step it is traced
+
+    def step(key: jax.Array, state: nca.TrainState, target: jax.Array) -> tuple[nca.TrainState, nca.TrainInfo]:
+        return make_trainer(config, target, margins).step(key, state)
+
+    def finish(state: nca.TrainState, folder: RunFolder) -> dict[str, Any]:
+        folder.save_arrays("automaton", params=state.params)
+        folder.save_arrays("target", target=target)
+        folder.save_arrays("pool", grids=state.pool[:POOL_SHOWN, ..., :4])
+        losses = np.array([row["log10_loss"] for row in folder.metric_lines()[-100:]])
+        return {
+            "target": config.target,
+            "regime": config.regime,
+            "steps": config.steps,
+            "num_params": int(state.params.size),
+            "log10_loss_of_last_100": float(np.log10(np.mean(10**losses))),
+        }
+
     key_init, key_run = jax.random.split(jax.random.key(config.seed))
-    moment, state = folder.restore(jax.eval_shape(trainer.init, key_init)) if resume else (0, None)
-    state = jax.jit(trainer.init)(key_init) if state is None else state
-    folder.truncate_metrics(moment)
-    chunk = chunk_size(math.gcd(moment, config.steps))
-    program = compile_chunk(trainer.step, key_run, state, chunk)
-    compiled = time.perf_counter() - began
-
-    def check(rows: list[dict[str, Any]]) -> None:
-        broken = next((row["step"] for row in rows if not math.isfinite(row["loss"])), None)
-        if broken is not None:
-            raise RunError(f"the loss of step {broken} is not finite; try a smaller learning_rate or another seed")
-
-    state = drive(
-        folder,
-        program,
-        key_run,
-        state,
-        chunk=chunk,
+    return Run(
+        kind="nca",
+        config=config,
+        keys=(key_init, key_run),
+        init=trainer.init,
+        step=step,
         length=config.steps,
-        moment=moment,
-        rows=_rows,
-        save_every=save_every,
-        display=Progress(f"{config.regime} {config.target}", config.steps, _describe, moment) if show else None,
-        check=check,
-        beside=lambda state: folder.save_arrays("automaton", params=state.params),
+        columns=_columns,
+        length_name="steps",
+        data=jnp.asarray(target),
+        should_stop=_broken,
+        products=lambda state: {"automaton": {"params": state.params}, "target": {"target": target}},
+        prepare=lambda: finish,
+        keep=1,
     )
-    folder.save_arrays("pool", grids=state.pool[:POOL_SHOWN, ..., :4])
-    losses = np.array([row["log10_loss"] for row in folder.metric_lines()[-100:]])
-    result = {
-        "target": config.target,
-        "regime": config.regime,
-        "steps": config.steps,
-        "num_params": int(state.params.size),
-        "log10_loss_of_last_100": float(np.log10(np.mean(10**losses))),
-        "compile_seconds": compiled,
-        "seconds": time.perf_counter() - began,
-    }
-    folder.save_result(result)
-    return result
 
 
-def decode_config(data: dict[str, Any]) -> NcaConfig:
-    """A configuration from what `config.json` holds.
-
-    Raises:
-        ValueError: if it is that of another kind of run.
-    """
-    if not isinstance(data, dict) or set(data) != {field.name for field in dataclasses.fields(NcaConfig)}:
-        raise ValueError("not the configuration of a cellular automaton's run")
-    return NcaConfig(**data)
+def _broken(rows: Rows) -> None:
+    if broken := [row["step"] for row in rows if not is_finite(row["loss"])]:
+        raise RunError(f"the loss of step {broken[0]} is not finite; try a smaller learning_rate or another seed")
 
 
-def _rows(info: nca.TrainInfo, start: int, seconds: float) -> list[dict[str, Any]]:
-    columns: dict[str, Any] = {
-        "loss": info.loss,
-        "log10_loss": np.log10(info.loss),
-        "length": info.length,
-    }
-    return rows_of("step", columns, start, seconds)
+def _columns(info: nca.TrainInfo, seconds: float) -> Columns:
+    return {"loss": info.loss, "log10_loss": np.log10(info.loss), "length": info.length}
 
 
 def _describe(metrics: dict[str, Any]) -> str:
     return f"log10 loss {metrics['log10_loss']:.2f}  {metrics['seconds']:.2f} s/step"
+
+
+def _figure(folders: list[RunFolder], title: str | None) -> "Figure":
+    from neuralmutator.plots.nca import loss_figure
+
+    if len(folders) > 1:
+        raise UserError("plot one run of an automaton at a time")
+    config = folders[0].config(NcaConfig, "nca")
+    return loss_figure(folders[0].metrics(), title or f"Training: {_name(config)}", config.drop_at)
+
+
+def _pictures(folder: RunFolder) -> Mapping[str, "Figure"]:
+    """The film strip, and the sheet of the pool where there is one."""
+    from neuralmutator.plots.nca import film_strip, pool_sheet
+    from neuralmutator.runs.automata import load
+    from neuralmutator.runs.film import FilmConfig, film
+
+    model = load(folder.path)
+    frames = film(model, FilmConfig(steps=max(STRIP))) / 255
+    shown = [*(frames[t] for t in STRIP), np.asarray(nca.to_rgb(model.target))]
+    labels = [*(f"step {t}" for t in STRIP), "target"]
+    figures = {"growth": film_strip(shown, labels, f"Growth: {model.label}", columns=9)}
+    grids = folder.load_arrays("pool", ("grids",))["grids"]
+    if len(grids):
+        figures["pool"] = pool_sheet(np.asarray(nca.to_rgb(grids)), f"Pool: {model.label}")
+    return figures
+
+
+def _name(config: NcaConfig) -> str:
+    return f"{config.target}, {config.regime}"
+
+
+def _summary(path: Path, result: dict[str, Any]) -> str:
+    return (
+        f"{path}: {result['moments']} training steps in {result['seconds']:.0f} s, "
+        f"{result['num_params']:,} parameters\n"
+        f"log10 loss of the last 100: {result['log10_loss_of_last_100']:.2f}"
+    )
+
+
+STORY = Story(NcaConfig, build_run, _figure, _pictures, _name, _describe, _summary)

@@ -14,8 +14,8 @@ from neuralmutator import quine as quines
 from neuralmutator.core import rollout
 from neuralmutator.plots.quine import training_figure
 from neuralmutator.runs.folder import RunFolder
-from neuralmutator.runs.progress import Progress
-from neuralmutator.runs.quine import QuineConfig, build_method, build_quine
+from neuralmutator.runs.quine import QuineConfig, build_quine, build_step, first_state
+from neuralmutator.runs.sinks import Progress
 
 # Name in the table: changes of the default configuration.
 METHODS: dict[str, dict[str, Any]] = {
@@ -64,7 +64,7 @@ def compare(output: str | Path, seeds: int = 3, first_seed: int = 0, show: bool 
     Raises:
         RunError: if the folder cannot be used.
     """
-    folder = RunFolder.create(output, QuineConfig(seed=first_seed))
+    folder = RunFolder.create(output, "quine-paper", {"seeds": seeds, "first_seed": first_seed})
     curves: dict[str, dict[str, np.ndarray]] = {}
     display = Progress("the paper", len(METHODS), lambda metrics: metrics["text"]) if show else nullcontext()
     with display as shown:
@@ -72,7 +72,7 @@ def compare(output: str | Path, seeds: int = 3, first_seed: int = 0, show: bool 
             runs = [_run(QuineConfig(**changes, seed=first_seed + seed)) for seed in range(seeds)]
             curves[name] = {key: np.stack([run[key] for run in runs]) for key in runs[0]}
             if shown:
-                shown.update(i + 1, {"text": f"{name}: loss {np.median(curves[name]['loss'][:, -1]):.3g}"})
+                shown(i, {"text": f"{name}: loss {np.median(curves[name]['loss'][:, -1]):.3g}"})
     for file, (title, names, length) in FIGURES.items():
         chosen = {name: {key: values[:, : length + 1] for key, values in curves[name].items()} for name in names}
         training_figure(chosen, f"{title}, {seeds} seeds").savefig(folder.path / f"{file}.png")
@@ -80,6 +80,7 @@ def compare(output: str | Path, seeds: int = 3, first_seed: int = 0, show: bool 
     (folder.path / "table.md").write_text(table + "\n")
     numbers = {name: {key: values.tolist() for key, values in curve.items()} for name, curve in curves.items()}
     (folder.path / "paper.json").write_text(json.dumps(numbers) + "\n")
+    folder.close()
     return table
 
 
@@ -97,8 +98,7 @@ def _run(config: QuineConfig) -> dict[str, np.ndarray]:
 
 @partial(jax.jit, static_argnames="config")
 def _train(quine: quines.Quine, params: jax.Array, key: jax.Array, config: QuineConfig) -> quines.Replication:
-    step, state = build_method(config, quine, params)
-    return rollout(step, key, state, config.epochs)[1]
+    return rollout(build_step(config, quine), key, first_state(config, params), config.epochs)[1]
 
 
 def _table(curves: dict[str, dict[str, np.ndarray]]) -> str:

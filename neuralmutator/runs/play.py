@@ -52,7 +52,7 @@ def gymnasium_returns(
 
 
 def check_finite(genome: Genome) -> None:
-    """Raises ValueError unless all policy weights of a genome are finite: it would act, but by nothing that it knows."""
+    """Raises ValueError unless all policy weights of a genome are finite."""
     broken = int(np.sum(~np.isfinite(np.asarray(genome.policy))))
     if broken:
         raise ValueError(f"genome must have finite weights, got {broken} of {genome.policy.size} that are not")

@@ -1,4 +1,4 @@
-"""Configurations worth a name; ``dataclasses.replace(presets.seed, env=…)`` makes them a run."""
+"""Configurations worth a name; ``dataclasses.replace(presets.strict, env=…)`` makes them a run."""
 
 from typing import Literal
 
@@ -20,15 +20,15 @@ strict = Config(
 )
 """Only the best tenth reproduces, half of the children are means of two parents, one elite is kept.
 
-For tasks as noisy as LunarLander. Each member plays episodes of its own: with common ones all parents of a generation
-are chosen for the same luck, and a population whose fitness is nearly alike drifts after it; with its own, luck
-averages out among the parents. Nearly all children take the Gaussian escape, beside which the corrections are small,
-and step sizes follow the decay alone: where they are heritable, the smallest win, as their children are the least
-harmed, and a population stands still a third of the way. The decay is geometric, for steps as large as the first hide
-what is learned, and small ones in the beginning find nothing but hovering.
+For tasks as noisy as LunarLander. Each member plays its own episodes. With common episodes, all parents of a
+generation are selected for the same luck, and the population follows it where fitness is nearly equal; with episodes of
+their own, luck averages out among the parents. Nearly all children take the Gaussian escape, so the corrections are
+small. Step sizes are not heritable: selection favours the smallest, whose children change least, and progress stops
+after a third of the run. The decay is geometric: steps as large as the first ones hide what is learned later, and small
+steps at the start find nothing but hovering.
 """
 
-seed = Config(
+original = Config(
     env="CartPole-v1",
     final_decay=0.2,
     common_random_numbers=False,
@@ -38,6 +38,6 @@ seed = Config(
 )
 """The original program's algorithm, so that its numbers can be compared; its driver sees better, see `networks.cnn`."""
 
-Name = Literal["default", "strict", "seed"]
+Name = Literal["default", "strict", "original"]
 
-by_name: dict[str, Config] = {"default": default, "strict": strict, "seed": seed}
+by_name: dict[str, Config] = {"default": default, "strict": strict, "original": original}

@@ -145,7 +145,7 @@ def test_what_is_bundled_does_what_it_is_called(tmp_path, name, when, loss):
 def test_a_folder_is_meant_before_what_is_bundled(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert load("growing").label == "lizard, growing"
-    folder = RunFolder.create("growing", SMALL)
+    folder = RunFolder.create("growing", "nca", SMALL)
     params = np.asarray(small().params)
     folder.save_arrays("automaton", params=params)
     folder.save_arrays("target", target=TARGET)
@@ -158,11 +158,11 @@ def test_a_folder_is_meant_before_what_is_bundled(tmp_path, monkeypatch):
 
 
 def test_a_folder_of_another_kind(tmp_path):
-    RunFolder.create(tmp_path / "run", Config(env="CartPole-v1"))
-    with pytest.raises(RunError, match="not the configuration of a cellular automaton"):
+    RunFolder.create(tmp_path / "run", "evolution", Config(env="CartPole-v1"))
+    with pytest.raises(RunError, match="kind 'evolution', not 'nca'"):
         load(tmp_path / "run")
     with pytest.raises(RunError, match="is not a run folder"):
         load(tmp_path / "nowhere")
-    RunFolder.create(tmp_path / "new", SMALL)
+    RunFolder.create(tmp_path / "new", "nca", SMALL)
     with pytest.raises(RunError, match="has no automaton yet"):
         load(tmp_path / "new")

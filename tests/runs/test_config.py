@@ -1,6 +1,5 @@
 import dataclasses
 import inspect
-import json
 from typing import get_args
 
 import jax
@@ -10,43 +9,16 @@ import pytest
 
 import neuralmutator as nm
 from neuralmutator.runs import presets
-from neuralmutator.runs.config import (
-    Config,
-    MutatorConfig,
-    PolicyConfig,
-    SpeciesConfig,
-    build_evolution,
-    build_mutator,
-    build_policy,
-    changes,
-    from_dict,
-    to_dict,
-)
-
-
-def test_round_trip_through_json():
-    config = Config(env="Acrobot-v1", policy=PolicyConfig(kind="mlp", hidden=(3, 5)), species=SpeciesConfig(target=4))
-    assert from_dict(json.loads(json.dumps(to_dict(config)))) == config
-
-
-@pytest.mark.parametrize("spoil", [lambda d: d.pop("env"), lambda d: d.pop("policy"), lambda d: d.update(x=1)])
-def test_foreign_data_is_refused(spoil):
-    data = to_dict(presets.default)
-    spoil(data)
-    with pytest.raises(ValueError, match="not the configuration of a run"):
-        from_dict(data)
-
-
-def test_changes_are_named():
-    other = dataclasses.replace(presets.default, seed=3, mutation=MutatorConfig(std=0.1))
-    assert changes(presets.default, other) == ["seed", "mutation.std"]
+from neuralmutator.runs.builders import build_evolution, build_mutator, build_policy
+from neuralmutator.runs.config import Config, MutatorConfig, PolicyConfig, SpeciesConfig, check, without_unused
+from neuralmutator.runs.errors import UserError
 
 
 def test_presets_are_told_by_their_names():
     assert set(presets.by_name) == set(get_args(presets.Name))
-    assert "truncation" in changes(presets.default, presets.strict)
+    assert presets.strict.truncation is not None
     for config in presets.by_name.values():
-        assert from_dict(to_dict(config)) == config
+        check(config)
 
 
 def test_the_default_preset_is_what_the_library_does_by_default():
@@ -75,7 +47,9 @@ def test_the_default_preset_is_what_the_library_does_by_default():
     [("flexible", "CartPole-v1", 4), ("mlp", "Pendulum-v1", 3), ("recurrent", "Acrobot-v1", 6)],
 )
 def test_policies_fit_their_environments(kind, env, inputs):
-    policy = build_policy(Config(env=env, policy=PolicyConfig(kind=kind, hidden=(8,))))
+    policy = build_policy(
+        Config(env=env, policy=PolicyConfig(kind=kind, **({} if kind == "flexible" else {"hidden": (8,)})))
+    )
     assert policy.num_params > inputs * 8
 
 
@@ -125,3 +99,31 @@ def test_mutation_shrinks_as_configured(decay, shares):
         state, generation = tell(key, state, jnp.zeros(20))
         distances.append(float(jnp.std(state.population.policy - parents[generation.parents[:, 0]])))
     np.testing.assert_allclose(distances, config.mutation.std * np.array(shares), rtol=0.05)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"mutation": MutatorConfig(std=0.3)}, "mutation.std 0.3 would be ignored: mutator dual-mixture"),
+        ({"mutator": "gaussian", "mutation": MutatorConfig(scale=2.0)}, "mutation.scale 2.0 would be ignored"),
+        ({"policy": PolicyConfig(hidden=(3,))}, r"policy.hidden \(3,\) would be ignored: policy.kind auto"),
+        ({"speciation": False, "species": SpeciesConfig(target=3)}, "species.target 3 would be ignored"),
+        ({"policy": PolicyConfig(kind="lstm")}, "policy.kind must be one of auto, .* got 'lstm'"),
+        ({"generations": 5.5}, "generations must be a whole number, got 5.5"),
+        ({"generations": True}, "generations must be a whole number, got True"),
+        ({"policy": 3}, "policy must be a PolicyConfig, got 3"),
+        ({"env": 3}, "env must be a text, got 3"),
+        ({"policy": PolicyConfig(kind="mlp", hidden=(3, 0.5))}, "policy.hidden must be whole numbers"),
+    ],
+)
+def test_what_is_of_another_type_or_would_be_ignored_is_refused(change, message):
+    with pytest.raises(UserError, match=message):
+        check(dataclasses.replace(presets.default, **change))
+
+
+def test_details_of_a_preset_are_left_out_with_another_mutator():
+    config = dataclasses.replace(presets.strict, mutator="gaussian", speciation=False)
+    check(without_unused(config, presets.strict))
+    mine = dataclasses.replace(config, mutation=dataclasses.replace(config.mutation, p_gauss=0.11))
+    with pytest.raises(UserError, match=r"p_gauss 0\.11 would be ignored"):
+        check(without_unused(mine, presets.strict))

@@ -7,14 +7,17 @@ import sys
 import time
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import neuralmutator as nm
-from neuralmutator.runs.config import Config, MutatorConfig, PolicyConfig, build_evolution
-from neuralmutator.runs.evolve import evolve, fresh_returns
-from neuralmutator.runs.folder import RunError, RunFolder
-from neuralmutator.runs.runner import InterruptedRunError
+from neuralmutator.runs import JsonLines, execute, from_evolution, runner, target_fitness
+from neuralmutator.runs.builders import build_evolution
+from neuralmutator.runs.config import Config, MutatorConfig, PolicyConfig
+from neuralmutator.runs.errors import InterruptedRunError, RunError, UserError
+from neuralmutator.runs.evolve import build, fresh_returns
+from neuralmutator.runs.folder import RunFolder
 
 TINY = Config(
     env="CartPole-v1",
@@ -31,19 +34,22 @@ TINY = Config(
 )
 
 
+def evolve(config, folder, test_episodes=5, **options):
+    return execute(lambda: build(config, test_episodes), folder, **options)
+
+
 def final_state(folder, config=TINY):
     """The state in the last checkpoint, as bytes per leaf."""
     run = RunFolder(folder)
     template = jax.eval_shape(build_evolution(config).init, jax.random.key(0))
     moment, state = run.restore(template)
-    run.close()
     return moment, [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(state)]
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "whole"
-    return folder, evolve(TINY, folder, test_episodes=5)
+    return folder, evolve(TINY, folder)
 
 
 def test_a_finished_run_leaves_everything(finished):
@@ -63,30 +69,26 @@ def test_the_folder_holds_what_the_library_computes(finished):
     metrics = RunFolder(folder).metrics()
     np.testing.assert_allclose(metrics["fitness_mean"], history.metrics["fitness_mean"], rtol=1e-5)
     np.testing.assert_allclose(metrics["fitness_best"], history.metrics["fitness_best"], rtol=1e-5)
+    kept = RunFolder(folder).history()
+    np.testing.assert_allclose(kept["fitness"], history.fitness, rtol=1e-5)
+    np.testing.assert_array_equal(kept["parents"], history.parents)
 
 
 def test_an_interrupted_run_is_saved_and_resumes_to_the_same_bits(finished, tmp_path):
-    class Stops:
-        def __init__(self, config, start):
-            pass
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *_):
-            pass
-
-        def update(self, moment, metrics):
-            if moment == 16:
-                raise KeyboardInterrupt
+    def stops(generation, metrics):
+        if generation == 15:
+            raise KeyboardInterrupt
 
     folder = tmp_path / "cut"
     with pytest.raises(InterruptedRunError, match="after 16 of"):
-        evolve(TINY, folder, display=Stops)
+        evolve(TINY, folder, sinks=[stops])
     assert final_state(folder)[0] == 16
     with open(folder / "metrics.jsonl", "a") as file:
         file.write('{"generation": 16, "fitness_me')  # what a kill in the middle of a line leaves
     evolve(TINY, folder, resume=True)
+    whole, cut = RunFolder(finished[0]).history(), RunFolder(folder).history()
+    for name in ("fitness", "parents"):
+        np.testing.assert_array_equal(whole[name], cut[name])
     assert final_state(folder) == final_state(finished[0])
     np.testing.assert_array_equal(RunFolder(folder).metrics()["generation"], np.arange(TINY.generations))
 
@@ -124,7 +126,10 @@ def test_kill_9_at_random_moments_then_resume_gives_the_same_bits(finished, tmp_
     for name in whole:
         if "second" not in name:
             np.testing.assert_array_equal(whole[name], killed[name])
-    assert len(list((tmp_path / "killed" / "checkpoints").iterdir())) <= 4  # the last three, no piles of leftovers
+    assert len(list((tmp_path / "killed" / "checkpoints").iterdir())) == 3  # the last three, no piles of leftovers
+    whole, killed = (RunFolder(tmp_path / name).history() for name in ("whole", "killed"))
+    for name in ("fitness", "parents"):
+        np.testing.assert_array_equal(whole[name], killed[name])
 
 
 def test_resuming_wants_the_same_options(finished):
@@ -138,7 +143,69 @@ def test_resuming_a_finished_run_with_more_generations_goes_on(finished, tmp_pat
     """Also to a number that the chunks of the first call do not divide."""
     longer = dataclasses.replace(TINY, generations=33)
     folder = shutil.copytree(finished[0], tmp_path / "longer")
-    evolve(longer, folder, resume=True, test_episodes=5)
+    evolve(longer, folder, resume=True)
     assert len(RunFolder(folder).metrics()["generation"]) == 33
     assert final_state(folder, longer)[0] == 33
-    assert RunFolder(folder).config == longer
+    assert RunFolder(folder).config(Config, "evolution") == longer
+
+
+def test_the_times_of_the_moments_add_up_to_the_time_of_the_run(tmp_path):
+    """Not a time is compared with a number: only the record with itself."""
+    result = evolve(dataclasses.replace(TINY, population_size=100, episodes=10, max_steps=100), tmp_path / "run")
+    recorded = RunFolder(tmp_path / "run").metrics()["seconds"].sum()
+    assert recorded == pytest.approx(result["seconds"] - result["compile_seconds"], rel=0.05)
+
+
+def test_a_run_ends_when_its_target_is_reached_and_is_not_begun_again(finished, tmp_path):
+    reached = target_fitness(-1e9)
+    result = evolve(TINY, tmp_path / "run", stop=[reached])
+    assert result["moments"] == 8 and "champion_fitness has reached" in result["stopped"]
+    again = evolve(TINY, tmp_path / "run", stop=[reached], resume=True)
+    assert again["moments"] == 8
+    evolve(TINY, tmp_path / "run", resume=True)
+    assert final_state(tmp_path / "run") == final_state(finished[0])
+
+
+def test_seeds_of_one_configuration_share_a_program(tmp_path, monkeypatch):
+    programs = set()
+    whole = runner.stream
+
+    def watched(program, *rest):
+        programs.add(id(program))
+        return whole(program, *rest)
+
+    monkeypatch.setattr(runner, "stream", watched)
+    for seed in (11, 12):
+        evolve(dataclasses.replace(TINY, seed=seed), tmp_path / str(seed))
+    assert len(programs) == 1
+    a, b = (RunFolder(tmp_path / name).metrics()["fitness_mean"] for name in ("11", "12"))
+    assert (a != b).any()
+
+
+def test_an_evolution_of_ones_own_is_run_with_ones_own_code_in_between(tmp_path):
+    policy = nm.networks.mlp(2, 1, (3,))
+    evolution = nm.evolution(
+        policy,
+        nm.mutators.gaussian(0.1),
+        lambda key, genome: -jnp.sum(genome.policy**2),
+        population_size=6,
+        elites=1,
+        species=nm.speciation.none(),
+    )
+    key, seen = jax.random.key(4), []
+    run = from_evolution(evolution, key, 6, {"task": "sphere", "generations": 6})
+    sinks = [lambda generation, metrics: seen.append((generation, float(metrics["fitness_best"])))]
+    result = execute(run, tmp_path / "run", sinks=[*sinks, JsonLines(tmp_path / "lines.jsonl")])
+    _, history = nm.run(evolution, key, 6)
+    np.testing.assert_allclose([value for _, value in seen], history.metrics["fitness_best"], rtol=1e-6)
+    assert [generation for generation, _ in seen] == list(range(6))
+    assert (tmp_path / "lines.jsonl").read_text() == (tmp_path / "run" / "metrics.jsonl").read_text()
+    champion = nm.load_champion(tmp_path / "run", policy)
+    assert -float(jnp.sum(champion.genome.policy**2)) == pytest.approx(result["champion_fitness"], rel=1e-5)
+    output, memory = champion.act(np.ones(2))
+    np.testing.assert_allclose(output, policy.apply(champion.genome.policy, jnp.ones(2)), rtol=1e-6)
+    assert memory is None
+    with pytest.raises(RunError, match="another task"):
+        execute(run._replace(config={"task": "cube", "generations": 6}), tmp_path / "run", resume=True)
+    with pytest.raises(UserError, match="policy must be given"):
+        nm.load_champion(tmp_path / "run")

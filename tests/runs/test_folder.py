@@ -1,5 +1,6 @@
 import json
 import math
+import zipfile
 
 import jax
 import jax.numpy as jnp
@@ -8,12 +9,13 @@ import pytest
 from hypothesis import given, strategies as st
 
 from neuralmutator.runs.config import Config
-from neuralmutator.runs.folder import RunError, RunFolder, free_folder
+from neuralmutator.runs.errors import RunError
+from neuralmutator.runs.folder import RunFolder
 
 
 @pytest.fixture
 def folder(tmp_path):
-    return RunFolder.create(tmp_path / "run", Config(env="CartPole-v1"))
+    return RunFolder.create(tmp_path / "run", "evolution", Config(env="CartPole-v1"))
 
 
 def test_metrics_are_written_in_the_fewest_digits(folder):
@@ -48,9 +50,6 @@ def test_a_line_cut_by_a_kill_is_left_out(folder):
     with open(folder.path / "metrics.jsonl", "a") as file:
         file.write('{"generation": 3, "fitn')
     assert folder.metric_lines() == [{"generation": i} for i in range(3)]
-    folder.truncate_metrics(2)
-    folder.append_metrics([{"generation": 2}])
-    np.testing.assert_array_equal(folder.metrics()["generation"], range(3))
 
 
 def test_a_folder_without_metrics_says_so(folder):
@@ -71,14 +70,14 @@ def test_checkpoints_hold_the_bits_and_only_the_newest_are_kept(folder):
     folder.close()
     assert moment == 4
     jax.tree.map(np.testing.assert_array_equal, restored, state(4))
-    assert {int(path.name) for path in (folder.path / "checkpoints").iterdir()} == {2, 3, 4}
+    assert {path.name for path in (folder.path / "checkpoints").iterdir()} == {"2.npz", "3.npz", "4.npz"}
 
 
 def test_a_checkpoint_of_another_shape_is_refused(folder):
     folder.save(1, {"weights": jnp.zeros(3)})
-    with pytest.raises(RunError, match="another run"):
-        folder.restore({"weights": jnp.zeros(4)})
     folder.close()
+    with pytest.raises(RunError, match=r"holds something else: it differs at .*weights"):
+        folder.restore({"weights": jnp.zeros(4)})
 
 
 def test_arrays_come_back_and_what_is_missing_is_named(folder):
@@ -94,14 +93,45 @@ def test_arrays_come_back_and_what_is_missing_is_named(folder):
 
 def test_a_folder_that_is_in_use_is_left_alone(folder):
     with pytest.raises(RunError, match="go on with --resume"):
-        RunFolder.create(folder.path, Config(env="CartPole-v1"))
+        RunFolder.create(folder.path, "evolution", Config(env="CartPole-v1"))
     with pytest.raises(RunError, match="is not a run folder"):
-        _ = RunFolder(folder.path / "elsewhere").config
+        RunFolder(folder.path / "elsewhere").config(Config, "evolution")
 
 
-def test_free_folders_are_numbered(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    first = free_folder("CartPole-v1")
-    first.mkdir(parents=True)
-    assert (str(first), str(free_folder("CartPole-v1"))) == ("runs/CartPole-v1-1", "runs/CartPole-v1-2")
-    assert str(free_folder("user/Env-v0")) == "runs/user_Env-v0-1"
+def test_what_holds_no_numbers_or_too_many_is_refused(folder, tmp_path):
+    for values in (np.array(["a"]), np.array([1j])):
+        np.savez(folder.path / "champion.npz", policy=values)
+        with pytest.raises(RunError, match="policy must hold numbers"):
+            folder.load_arrays("champion", ("policy",))
+    np.save(tmp_path / "array.npy", np.zeros(3))
+    (tmp_path / "array.npy").rename(folder.path / "champion.npz")
+    with pytest.raises(RunError, match=r"cannot read .*champion\.npz"):
+        folder.load_arrays("champion", ("policy",))
+
+
+def test_a_bomb_is_not_unpacked(folder):
+    """2 GB of zeros in 2 MB: refused by what its header says."""
+    header = {"descr": "<f4", "fortran_order": False, "shape": (2**29,)}
+    archive = zipfile.ZipFile(folder.path / "champion.npz", "w", zipfile.ZIP_DEFLATED)
+    with archive, archive.open("policy.npy", "w", force_zip64=True) as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for _ in range(16):
+            file.write(bytes(2**20))
+    with pytest.raises(RunError, match=r"at most .* numbers"):
+        folder.load_arrays("champion", ("policy",))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "3", '{"env": "CartPole-v1"}', '{"kind": 3}', "[" * 100_000, '{"kind": "evolution", "env": 3}']
+)
+def test_a_configuration_that_is_none(folder, text):
+    (folder.path / "config.json").write_text(text)
+    with pytest.raises(RunError, match=r"cannot read .*config\.json") as refusal:
+        folder.config(Config, "evolution")
+    assert "\n" not in str(refusal.value)
+
+
+def test_metrics_of_another_kind_are_left_out(folder):
+    lines = ["1", "[2]", '{"generation": 0, "loss": "much"}', '{"generation": 1, "loss": 2}', ""]
+    (folder.path / "metrics.jsonl").write_text("\n".join(lines))
+    np.testing.assert_array_equal(folder.metrics()["loss"], [math.nan, 2])

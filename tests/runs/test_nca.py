@@ -4,12 +4,17 @@ import json
 import numpy as np
 import pytest
 
+from neuralmutator.runs import execute
 from neuralmutator.runs.automata import load
-from neuralmutator.runs.folder import RunError, RunFolder
-from neuralmutator.runs.nca import NcaConfig, train
-from neuralmutator.runs.runner import InterruptedRunError
+from neuralmutator.runs.errors import InterruptedRunError, RunError
+from neuralmutator.runs.folder import RunFolder
+from neuralmutator.runs.nca import NcaConfig, build_run
 
 SMALL = NcaConfig(size=8, padding=5, channels=6, hidden=8, steps=20, pool_size=12, batch_size=2, regime="persistent")
+
+
+def train(config, folder, **options):
+    return execute(lambda: build_run(config), folder, **options)
 
 
 @pytest.fixture(scope="module")
@@ -31,16 +36,13 @@ def test_a_run_leaves_what_it_measured(finished):
     assert RunFolder(folder).load_arrays("pool", ("grids",))["grids"].shape == (12, 18, 18, 4)
 
 
-def test_a_stopped_run_goes_on_with_the_same_bits(finished, tmp_path, monkeypatch):
-    def stopping(folder, rows, whole=RunFolder.append_metrics):
-        whole(folder, rows)
-        if rows[-1]["step"] == 19:  # the first ten are done
+def test_a_stopped_run_goes_on_with_the_same_bits(finished, tmp_path):
+    def stopping(step, metrics):
+        if step == 9:
             raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch:
-        patch.setattr(RunFolder, "append_metrics", stopping)
-        with pytest.raises(InterruptedRunError):
-            train(SMALL, tmp_path / "run")
+    with pytest.raises(InterruptedRunError):
+        train(SMALL, tmp_path / "run", sinks=[stopping])
     assert not np.array_equal(load(tmp_path / "run").params, load(finished[0]).params)
     result = train(SMALL, tmp_path / "run", resume=True)
     np.testing.assert_array_equal(load(tmp_path / "run").params, load(finished[0]).params)

@@ -5,12 +5,18 @@ import numpy as np
 import pytest
 
 from neuralmutator import quine
-from neuralmutator.runs.folder import RunError, RunFolder
+from neuralmutator.runs import auxiliary, execute, quine as vanilla
+from neuralmutator.runs.auxiliary import AuxiliaryConfig
+from neuralmutator.runs.errors import InterruptedRunError, RunError, UserError
 from neuralmutator.runs.paper import METHODS, compare
-from neuralmutator.runs.quine import AuxiliaryConfig, QuineConfig, auxiliary, build_quine, train
-from neuralmutator.runs.runner import InterruptedRunError
+from neuralmutator.runs.quine import QuineConfig, build_quine
 
 SMALL = {"hidden": (6, 5), "width": 6}
+
+
+def train(config, folder, **options):
+    build = auxiliary.build if isinstance(config, AuxiliaryConfig) else vanilla.build
+    return execute(lambda: build(config), folder, **options)
 
 
 def read(folder):
@@ -56,34 +62,31 @@ def test_divergence_is_named_with_its_epoch(tmp_path):
 
 
 STOPPED = [
-    (train, QuineConfig(method="adamax", epochs=30, **SMALL)),
-    (train, QuineConfig(method="hill-climb", epochs=30, **SMALL)),
-    pytest.param(auxiliary, AuxiliaryConfig(recipe="renumbered", epochs=4), marks=pytest.mark.slow),
+    QuineConfig(method="adamax", epochs=30, **SMALL),
+    QuineConfig(method="hill-climb", epochs=30, **SMALL),
+    pytest.param(AuxiliaryConfig(recipe="renumbered", epochs=4), marks=pytest.mark.slow),
 ]
 
 
-@pytest.mark.parametrize(("run", "config"), STOPPED, ids=lambda x: getattr(x, "method", getattr(x, "recipe", "run")))
-def test_a_stopped_run_goes_on_with_the_same_bits(tmp_path, monkeypatch, run, config):
-    def stopping(folder, rows, whole=RunFolder.append_metrics):
-        whole(folder, rows)
-        if rows[0]["epoch"] > 0:
+@pytest.mark.parametrize("config", STOPPED, ids=lambda x: getattr(x, "method", getattr(x, "recipe", "run")))
+def test_a_stopped_run_goes_on_with_the_same_bits(tmp_path, monkeypatch, config):
+    def stopping(epoch, metrics):
+        if epoch == 1:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("neuralmutator.runs.quine.chunk_size", lambda length: 2)
-    run(config, tmp_path / "whole")
-    with monkeypatch.context() as patch:
-        patch.setattr(RunFolder, "append_metrics", stopping)
-        with pytest.raises(InterruptedRunError) as stop:
-            run(config, tmp_path / "cut")
+    monkeypatch.setattr("neuralmutator.runs.runner.chunk_size", lambda length: 2)
+    train(config, tmp_path / "whole")
+    with pytest.raises(InterruptedRunError) as stop:
+        train(config, tmp_path / "cut", sinks=[stopping])
     assert stop.value.moment == 2 and stop.value.path == tmp_path / "cut"
-    assert "predictions" in np.load(tmp_path / "cut" / "weights.npz")
-    run(config, tmp_path / "cut", resume=True)
+    assert "params" in np.load(tmp_path / "cut" / "weights.npz")
+    train(config, tmp_path / "cut", resume=True)
     (lines, *arrays), (again, *cut) = read(tmp_path / "whole"), read(tmp_path / "cut")
     for a, b in zip(arrays, cut, strict=True):
         np.testing.assert_array_equal(a, b)
     assert [line | {"seconds": 0} for line in lines] == [line | {"seconds": 0} for line in again]
     with pytest.raises(RunError, match="another seed"):
-        run(replace(config, seed=1), tmp_path / "cut", resume=True)
+        train(replace(config, seed=1), tmp_path / "cut", resume=True)
 
 
 def test_the_comparison_with_the_paper_writes_a_table_and_three_figures(tmp_path, monkeypatch):
@@ -109,7 +112,7 @@ def test_the_comparison_with_the_paper_writes_a_table_and_three_figures(tmp_path
 @pytest.mark.slow
 @pytest.mark.parametrize("recipe", ["paper", "scale-free", "renumbered"])
 def test_an_auxiliary_run(tmp_path, recipe):
-    result = auxiliary(AuxiliaryConfig(recipe=recipe, epochs=8), tmp_path / "run")
+    result = train(AuxiliaryConfig(recipe=recipe, epochs=8), tmp_path / "run")
     lines, *_ = read(tmp_path / "run")
     assert result["num_params"] == 21_100 and len(lines) == 8
     assert lines[-1]["accuracy"] == pytest.approx(result["accuracy"], abs=0.02)
@@ -134,7 +137,7 @@ def test_an_auxiliary_run(tmp_path, recipe):
     ],
 )
 def test_bad_input_gets_one_line_and_leaves_no_folder(tmp_path, change, message):
-    with pytest.raises(ValueError, match=message) as refusal:
+    with pytest.raises(UserError, match=message) as refusal:
         train(QuineConfig(**(SMALL | change)), tmp_path / "run")
     assert "\n" not in str(refusal.value) and not (tmp_path / "run").exists()
 
@@ -151,6 +154,6 @@ def test_bad_input_gets_one_line_and_leaves_no_folder(tmp_path, change, message)
     ],
 )
 def test_a_bad_auxiliary_gets_one_line(tmp_path, change, message):
-    with pytest.raises(ValueError, match=message):
-        auxiliary(AuxiliaryConfig(**change), tmp_path / "run")
+    with pytest.raises(UserError, match=message):
+        train(AuxiliaryConfig(**change), tmp_path / "run")
     assert not (tmp_path / "run").exists()

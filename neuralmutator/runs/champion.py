@@ -1,0 +1,80 @@
+"""The champion of a run, as something that acts."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from neuralmutator import envs
+from neuralmutator.core import Genome
+from neuralmutator.networks import Network, policy_step
+from neuralmutator.runs.builders import build_policy
+from neuralmutator.runs.config import Config
+from neuralmutator.runs.errors import RunError, UserError
+from neuralmutator.runs.folder import RunFolder
+
+
+@dataclass(frozen=True)
+class Champion:
+    """A genome with the policy that reads it."""
+
+    genome: Genome
+    policy: Network
+    to_action: Callable[[jax.Array], jax.Array]  # outputs of the policy [act] -> what the environment's step takes
+
+    def act(self, observation: Any, memory: Any = None) -> tuple[jax.Array, Any]:
+        """What the champion does.
+
+        Args:
+            observation: as the environment gives it, one, without a batch axis.
+            memory: what the call before gave; None at the beginning of an episode. Policies without memory give None.
+
+        Returns:
+            The action, as the environment's step takes it (without an environment: the policy's output), and memory.
+        """
+        x = jnp.asarray(observation)
+        x = x if x.dtype == jnp.uint8 else x.astype(jnp.float32)
+        memory = self.policy.initial_state if memory is None else memory
+        memory, output = policy_step(self.policy, self.genome)(memory, x.reshape(x.shape or (1,)))
+        return self.to_action(output), memory
+
+
+def load_champion(path: str | Path, policy: Network | None = None) -> Champion:
+    """The champion of a run folder.
+
+    Args:
+        path: folder of a run of ``neuralmutator evolve``, or of `runs.execute` for an evolution of your own.
+        policy: for an evolution of your own: the policy that it evolved.
+
+    Raises:
+        RunError: if there is no champion, it cannot be read, or it is not one of this policy.
+        UserError: if the run is your own and no policy is given.
+    """
+    folder = RunFolder(path)
+    to_action: Callable[[jax.Array], jax.Array] = lambda output: output  # noqa: E731
+    if folder.kind == "evolution":
+        config = folder.config(Config, "evolution")
+        policy = build_policy(config) if policy is None else policy
+        to_action = envs.task(config.env).to_action
+    if policy is None:
+        raise UserError(f"policy must be given: {path} holds a run of kind {folder.kind!r}, which does not name it")
+    genome = read_champion(folder, policy)
+    return Champion(genome, policy, to_action)
+
+
+def read_champion(folder: RunFolder, policy: Network) -> Genome:
+    """The champion of a run folder, which must be one of this policy, of finite numbers.
+
+    Raises:
+        RunError: if there is none, it cannot be read, or it is not one of this policy.
+    """
+    genome, place = folder.load_champion(), folder.path / "champion.npz"
+    if genome.policy.shape != (policy.num_params,):
+        raise RunError(f"{place} must hold the {policy.num_params} parameters of the policy, got {genome.policy.shape}")
+    if not np.isfinite(genome.policy).all():
+        raise RunError(f"{place} holds a policy with parameters that are not finite")
+    return genome
