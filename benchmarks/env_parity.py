@@ -116,6 +116,11 @@ def remembers(folder: RunFolder) -> bool:
     return build_policy(folder.config(Config, "evolution")).initial_state is not None
 
 
+def env_of(folder: RunFolder) -> str:
+    """The environment that a run evolves."""
+    return folder.config(Config, "evolution").env
+
+
 def champion_of(folder: RunFolder) -> Pilot:
     """The champion of a run on LunarLander, a policy without memory."""
     think = policy_step(build_policy(folder.config(Config, "evolution")), folder.load_champion())
@@ -224,7 +229,7 @@ def shares(last: np.ndarray) -> tuple[float, float]:
 def main(options: Options) -> None:
     numbers, rows, samples = {}, [], []
     folders = [RunFolder(path) for path in options.runs]
-    landers = [folder for folder in folders if folder.config.env == "LunarLander-v3" and not remembers(folder)]
+    landers = [folder for folder in folders if env_of(folder) == "LunarLander-v3" and not remembers(folder)]
     pilots = [(pilot, False) for pilot in (RANDOM, HEURISTIC, *map(champion_of, landers))]
     for pilot, wind in (*pilots, (HEURISTIC, True)):
         found, lines, sample = compare(range(options.episodes), pilot, wind)
