@@ -34,7 +34,8 @@ class Evolve(RunOptions):
     seeds: int = 1
     """Runs, with the seeds --seed, --seed + 1 …; each has a folder in --output, beside one figure of all."""
     target_fitness: float | None = None
-    """End the run as soon as the champion's fitness has reached this."""
+    """End the run as soon as the champion's fitness has reached this; without a hall of fame: the best of a
+    generation."""
     test_episodes: int = 100
     """Fresh episodes that the champion plays at the end."""
     tensorboard: bool = False

@@ -88,12 +88,19 @@ def execute(
         return result
 
 
-def target_fitness(value: float, metric: str = "champion_fitness") -> Stop:
-    """Ends a run after the first chunk in which a metric has reached a value."""
+def target_fitness(value: float, metric: str | None = None) -> Stop:
+    """Ends a run after the first chunk in which a metric has reached a value.
+
+    Args:
+        value: that is to be reached.
+        metric: by default ``champion_fitness``, the re-evaluated one of a hall of fame; without a hall
+            ``fitness_best``, the luckiest single evaluation.
+    """
 
     def reached(rows: Rows) -> str | None:
-        best = max((row[metric] for row in rows if is_finite(row.get(metric))), default=-math.inf)
-        return f"{metric} has reached {value:g}" if best >= value else None
+        name = metric or ("champion_fitness" if "champion_fitness" in rows[-1] else "fitness_best")
+        best = max((row[name] for row in rows if is_finite(row.get(name))), default=-math.inf)
+        return f"{name} has reached {value:g}" if best >= value else None
 
     return reached
 
