@@ -517,7 +517,7 @@ def test_a_number_can_be_vmapped(name):
         state, history = nm.run(evolution, KEY, 3)
         return state.population, history.parents
 
-    values = [0.01, 0.9]
+    values = [0.01 if name == "limit" else 0.0, 0.9]
     both = jax.jit(jax.vmap(evolved))(jnp.array(values))
     for i, value in enumerate(values):
         alone = evolved(value)
