@@ -1,8 +1,8 @@
 """Asks how like Gymnasium's our environments are: step by step under the same random numbers, and in distribution.
 
 LunarLander: free flight and whole episodes from the same draws, under random actions, Gymnasium's own heuristic pilot
-and evolved ones; returns, lengths, landings and crashes in both worlds, also in wind. Champions of other environments
-play as many unseen episodes in each world. `car_parity.py` goes into the details of CarRacing.
+and evolved ones, with and without wind; returns, lengths, landings and crashes in both worlds. Champions of other
+environments play as many episodes in each world, unseen ones. `car_parity.py` goes into the details of CarRacing.
 
     python benchmarks/env_parity.py
     python benchmarks/env_parity.py --runs runs/LunarLander-v3-1 runs/CarRacing-v3-1 --figure parity.png

@@ -37,7 +37,7 @@ IMPACT, TOLERANCE = 0.005, 0.00125
 """Distance from the ground at which a fast leg is stopped within a step, and by how much that may be missed, m."""
 IMPACTS = 2
 """Of a leg in a step; Box2D makes up to 8."""
-IMPACT_PASSES, IMPACT_SWEEPS = 3, 20
+IMPACT_PASSES, IMPACT_SWEEPS = 3, 10
 """Over places and velocities of a leg that is stopped; Box2D makes up to 20 and 180, which change nothing more."""
 IMPACT_STIFFNESS = 0.75
 """Share of how far a corner sank in that one of these passes corrects."""
@@ -117,13 +117,17 @@ def impact(start: Bodies, end: Bodies, side: Side) -> tuple[Bodies, Scalar, Scal
     body, ground = side.body, side.ground
     velocity = (end.vx[body], end.vy[body], end.spin[body])
     begin, finish = (tuple(places[body] for places in bodies[:3]) for bodies in (start, end))
-    stopped, last, ever = jnp.bool_(False), jnp.int32(0), jnp.int32(0)
     flight = _Flight(begin, velocity, jnp.full_like(velocity[0], DT))
-    for _ in range(IMPACTS):
+
+    def next_impact(_: int, carry: tuple) -> tuple:
+        flight, finish, stopped, last, ever = carry
         hit, struck, after = _stop(flight, finish, ground)
         flight = select(hit, after, flight)
         finish = select(hit, plus(after.place, after.velocity, after.left), finish)
-        stopped, last, ever = stopped | hit, jnp.where(hit, struck, last), ever | jnp.where(hit, struck, 0)
+        return flight, finish, stopped | hit, jnp.where(hit, struck, last), ever | jnp.where(hit, struck, 0)
+
+    nothing = (jnp.bool_(False), jnp.int32(0), jnp.int32(0))
+    flight, finish, stopped, last, ever = jax.lax.fori_loop(0, IMPACTS, next_impact, (flight, finish, *nothing))
     new = (*finish, *flight.velocity)
     changed = [
         tuple(jnp.where(stopped, value, old) if i == body else old for i, old in enumerate(olds))
