@@ -21,6 +21,8 @@ SMALLER = (
     ("generations=100", "generations=2"),
     ("population_size=80", "population_size=8"),
     ("population_size=64", "population_size=8"),
+    ("trainer.init(key), 300)", "trainer.init(key), 2)"),
+    ('"newt", size=16, padding=5', '"newt", size=6, padding=3'),
 )
 """What is made smaller in a snippet before it is run, and nothing else."""
 

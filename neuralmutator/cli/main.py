@@ -8,7 +8,7 @@ import re
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -102,6 +102,16 @@ def _run(argv: list[str]) -> int:
     if argv[:1] in (["--help"], ["-h"]):
         print(USAGE.format(commands="\n".join(f"  {name:10}{command.about}" for name, command in COMMANDS.items())))
         return 0
+    function, chosen = parse(argv)
+    return function(chosen)
+
+
+def parse(argv: Sequence[str]) -> tuple[Callable[[Any], int], Any]:
+    """The function that a command line calls, and its options; nothing is run.
+
+    Raises:
+        UserError: if there is no such command or option, or a value is not one that the option takes.
+    """
     if not argv:
         raise UserError(f"name a command: {', '.join(COMMANDS)}; --help says more")
     if argv[0] not in COMMANDS:
@@ -111,7 +121,7 @@ def _run(argv: list[str]) -> int:
     command = COMMANDS[argv[0]]
     module = import_module(f"neuralmutator.cli.{command.module}")
     defaults = module.defaults(argv) if hasattr(module, "defaults") else None
-    return getattr(module, command.function)(_parse(getattr(module, command.options), argv, defaults))
+    return getattr(module, command.function), _parse(getattr(module, command.options), list(argv), defaults)
 
 
 def _parse(kind: Any, argv: list[str], defaults: Any) -> Any:
