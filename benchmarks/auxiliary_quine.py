@@ -18,8 +18,8 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from neuralmutator.experiment.quine import AuxiliaryConfig, auxiliary
 from neuralmutator.plots.quine import trade_off_figure
+from neuralmutator.runs.quine import AuxiliaryConfig, auxiliary
 
 
 @dataclass(frozen=True)

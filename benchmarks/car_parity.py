@@ -23,8 +23,9 @@ from gymnasium.utils import seeding
 from scipy.stats import ks_2samp
 from timing import compile_ahead, finish, interleave, table
 
-from neuralmutator.envs import CarRacing, car_physics as physics, car_track
-from neuralmutator.envs.car_track import CHECKPOINTS, MAX_TILES, Track
+from neuralmutator.envs import CarRacing
+from neuralmutator.envs.car import physics, track as car_track
+from neuralmutator.envs.car.track import CHECKPOINTS, MAX_TILES, Track
 from neuralmutator.plots.style import new_figure
 
 LIMIT = 300

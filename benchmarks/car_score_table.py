@@ -1,6 +1,6 @@
 """Draws the scores that CarRacing shows, with pygame's font as Gymnasium does, and writes them as a table.
 
-python benchmarks/car_score_table.py neuralmutator/envs/assets/car_scores.npz
+python benchmarks/car_score_table.py neuralmutator/envs/car/assets/scores.npz
 """
 
 import os

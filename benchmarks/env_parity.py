@@ -1,7 +1,7 @@
 """Asks how like Gymnasium's our environments are: step by step under the same random numbers, and in distribution.
 
 LunarLander: free flight and whole episodes from the same draws, under random actions, Gymnasium's own heuristic pilot
-and evolved ones; returns, lengths, landings and crashes in both worlds. Champions of other environments play as many
+and evolved ones; returns, lengths, landings and crashes in both worlds, also in wind. Champions of other environments play as many
 episodes in each world, unseen ones. `car_parity.py` goes into the details of CarRacing.
 
     python benchmarks/env_parity.py
@@ -23,12 +23,12 @@ from gymnasium.utils import seeding
 from timing import finish, table
 
 from neuralmutator.envs import LunarLander
-from neuralmutator.experiment.config import build_policy
-from neuralmutator.experiment.evolve import fresh_returns
-from neuralmutator.experiment.play import gymnasium_returns
-from neuralmutator.experiment.run_folder import RunFolder
 from neuralmutator.networks import policy_step
 from neuralmutator.plots.style import BLUE, ORANGE, dress, new_figure
+from neuralmutator.runs.config import build_policy
+from neuralmutator.runs.evolve import fresh_returns
+from neuralmutator.runs.folder import RunFolder
+from neuralmutator.runs.play import gymnasium_returns
 
 LIMIT = 1000
 FLIGHT = 100
@@ -69,17 +69,18 @@ def actions_of(seed: int) -> np.ndarray:
     return np.random.default_rng(10**6 + seed).integers(4, size=LIMIT).astype(np.int32)
 
 
-def draws_of(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What Gymnasium draws in an episode: heights f32[12], push f32[2], dispersion f32[LIMIT, 2]."""
+def draws_of(seed: int, wind: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """What Gymnasium draws in an episode: heights f32[12], push f32[2], dispersion f32[LIMIT, 2], wind i32[2]."""
     draws, _ = seeding.np_random(seed)
     heights, push = draws.uniform(0, 400 / 30 / 2, 12), draws.uniform(-1000, 1000, 2)
+    begins = np.array([draws.integers(-9999, 9999) if wind else 0 for _ in range(2)], np.int32)
     draws.uniform(-1, 1, 2)  # of the step within its reset
-    return tuple(x.astype(np.float32) for x in (heights, push, draws.uniform(-1, 1, (LIMIT, 2))))
+    return *(x.astype(np.float32) for x in (heights, push, draws.uniform(-1, 1, (LIMIT, 2)))), begins
 
 
-def in_gymnasium(seed: int, pilot: Pilot) -> tuple[np.ndarray, np.ndarray]:
+def in_gymnasium(seed: int, pilot: Pilot, wind: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Observations f32[steps + 1, 8] and rewards f64[steps] of an episode."""
-    env, actions = gymnasium.make("LunarLander-v3").unwrapped, actions_of(seed)
+    env, actions = gymnasium.make("LunarLander-v3", enable_wind=wind).unwrapped, actions_of(seed)
     observation, _ = env.reset(seed=seed)
     observations, rewards = [observation], []
     for action in actions:
@@ -125,12 +126,14 @@ def champion_of(folder: RunFolder) -> Pilot:
     return Pilot(folder.path.name, choose, lambda env, observation, action: int(compiled(observation, action)))
 
 
-def in_ours(seeds: range, pilot: Pilot) -> tuple[np.ndarray, ...]:
+def in_ours(seeds: range, pilot: Pilot, wind: bool = False) -> tuple[np.ndarray, ...]:
     """The same episodes: observations f32[n, LIMIT + 1, 8], returns, lengths and last rewards [n]."""
-    env = LunarLander()
+    env = LunarLander(enable_wind=wind)
     params = env.default_params
 
-    def episode(heights: jax.Array, push: jax.Array, dispersion: jax.Array, actions: jax.Array) -> tuple:
+    def episode(
+        heights: jax.Array, push: jax.Array, dispersion: jax.Array, begins: jax.Array, actions: jax.Array
+    ) -> tuple:
         def step(carry: tuple, now: tuple) -> tuple:
             state, observation, alive, total, length, last = carry
             action = pilot.ours(observation, now[1])
@@ -139,14 +142,14 @@ def in_ours(seeds: range, pilot: Pilot) -> tuple[np.ndarray, ...]:
             last = jnp.where(alive, reward, last)
             return (state, observation, alive & ~terminated, total, length, last), observation
 
-        first, state = env.reset_from(heights, push, params)
+        first, state = env.reset_from(heights, push, params, begins)
         start = (state.replace(time=jnp.int32(0)), first, jnp.bool_(True), 0.0, jnp.int32(0), 0.0)
         (*_, total, length, last), observations = jax.lax.scan(step, start, (dispersion, actions))
         return jnp.concatenate([first[None], observations]), total, length, last
 
-    heights, push, dispersion = (jnp.asarray(x) for x in map(np.stack, zip(*map(draws_of, seeds), strict=True)))
+    drawn = zip(*(draws_of(seed, wind) for seed in seeds), strict=True)
     actions = jnp.stack([actions_of(seed) for seed in seeds])
-    return tuple(map(np.asarray, jax.jit(jax.vmap(episode))(heights, push, dispersion, actions)))
+    return tuple(map(np.asarray, jax.jit(jax.vmap(episode))(*(jnp.stack(x) for x in drawn), actions)))
 
 
 def flight_errors(real: list[tuple[np.ndarray, np.ndarray]], ours: np.ndarray) -> np.ndarray:
@@ -159,19 +162,21 @@ def flight_errors(real: list[tuple[np.ndarray, np.ndarray]], ours: np.ndarray) -
     return np.concatenate(errors)
 
 
-def compare(seeds: range, pilot: Pilot) -> tuple[dict[str, float], list[list[Any]], Sample]:
+def compare(seeds: range, pilot: Pilot, wind: bool = False) -> tuple[dict[str, float], list[list[Any]], Sample]:
     """Numbers and rows of a table about one pilot, and its returns."""
-    real = [in_gymnasium(seed, pilot) for seed in seeds]
-    observations, returns, lengths, last = in_ours(seeds, pilot)
+    real = [in_gymnasium(seed, pilot, wind) for seed in seeds]
+    observations, returns, lengths, last = in_ours(seeds, pilot, wind)
+    pilot = pilot._replace(name=f"{pilot.name}_in_wind") if wind else pilot
     totals, lasts = np.array([r.sum() for _, r in real]), np.array([r[-1] for _, r in real])
     numbers = {
         f"{pilot.name}_mean_difference": abs(float(totals.mean() - returns.mean())),
         f"{pilot.name}_median_difference": float(np.median(np.abs(totals - returns))),
         f"{pilot.name}_outcomes_agree": float(np.mean(outcome(lasts) == outcome(last))),
     }
-    if pilot is RANDOM:
+    if wind or pilot is RANDOM:
         errors = flight_errors(real, observations)
-        numbers |= {"flight_error_max": float(errors.max()), "flight_error_median": float(np.median(errors))}
+        name = "wind_error" if wind else "flight_error"
+        numbers |= {f"{name}_max": float(errors.max()), f"{name}_median": float(np.median(errors))}
     rows = []
     for world, score, length, end in (
         ("Gymnasium", totals, [len(r) for _, r in real], lasts),
@@ -219,8 +224,9 @@ def main(options: Options) -> None:
     numbers, rows, samples = {}, [], []
     folders = [RunFolder(path) for path in options.runs]
     landers = [folder for folder in folders if folder.config.env == "LunarLander-v3" and not remembers(folder)]
-    for pilot in (RANDOM, HEURISTIC, *map(champion_of, landers)):
-        found, lines, sample = compare(range(options.episodes), pilot)
+    pilots = [(pilot, False) for pilot in (RANDOM, HEURISTIC, *map(champion_of, landers))]
+    for pilot, wind in (*pilots, (HEURISTIC, True)):
+        found, lines, sample = compare(range(options.episodes), pilot, wind)
         numbers |= found
         rows += lines
         samples.append(sample)
@@ -239,6 +245,8 @@ def main(options: Options) -> None:
         at_most={
             "flight_error_max": 1e-2,
             "flight_error_median": 1e-4,
+            "wind_error_max": 1e-2,
+            "wind_error_median": 1e-4,
             "heuristic_mean_difference": 10.0,
             "heuristic_median_difference": 3.0,
         },

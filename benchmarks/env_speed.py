@@ -26,7 +26,8 @@ from timing import Program, compile_ahead, finish, table
 
 import neuralmutator as nm
 from neuralmutator.core import evaluate
-from neuralmutator.experiment.devices import use_all_cores
+from neuralmutator.envs.lander.environment import EnvState
+from neuralmutator.runs.devices import use_all_cores
 
 FLEET = 58_000
 """Steps of LunarLander per second of the original program's 24 workers."""
@@ -106,7 +107,7 @@ def landing(genomes: int, episodes: int, steps: int) -> Program:
     observations, states = jax.device_put((observations, states), NamedSharding(mesh, PartitionSpec(None, "members")))
     population = jax.device_put(first_population(policy, genomes), NamedSharding(mesh, PartitionSpec("members")))
 
-    def run(key: jax.Array, population: nm.Genome, observations: jax.Array, states: nm.envs.lunar_lander.EnvState):
+    def run(key: jax.Array, population: nm.Genome, observations: jax.Array, states: EnvState):
         def step(carry: tuple, key: jax.Array) -> tuple[tuple, None]:
             observations, states = carry
             actions = jnp.argmax(act(population.policy, observations), axis=-1)

@@ -2,7 +2,6 @@
 
 from neuralmutator import core, envs, fitness, measures, mutators, nca, networks, population, quine
 from neuralmutator.core import Genome, rollout
-from neuralmutator.experiment import presets
 from neuralmutator.population import (
     Evolution,
     Generation,
@@ -14,7 +13,9 @@ from neuralmutator.population import (
     run,
     selection,
     speciation,
+    track_founders,
 )
+from neuralmutator.runs import presets
 
 __all__ = [
     "Evolution",
@@ -39,4 +40,5 @@ __all__ = [
     "run",
     "selection",
     "speciation",
+    "track_founders",
 ]

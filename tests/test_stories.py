@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from neuralmutator.experiment.evolve import fresh_returns
-from neuralmutator.experiment.run_folder import RunFolder
+from neuralmutator.runs.evolve import fresh_returns
+from neuralmutator.runs.folder import RunFolder
 
 ROOT = Path(__file__).parent.parent
 

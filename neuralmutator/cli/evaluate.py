@@ -5,10 +5,12 @@ from pathlib import Path
 
 import tyro
 
-from neuralmutator.experiment.config import build_policy
-from neuralmutator.experiment.evolve import fresh_returns
-from neuralmutator.experiment.play import bootstrap_interval, gymnasium_returns
-from neuralmutator.experiment.run_folder import RunFolder
+from neuralmutator.core import check
+from neuralmutator.measures import bootstrap_interval
+from neuralmutator.runs.config import build_policy
+from neuralmutator.runs.evolve import fresh_returns
+from neuralmutator.runs.folder import RunFolder
+from neuralmutator.runs.play import check_finite, gymnasium_returns
 
 
 @dataclass(frozen=True)
@@ -30,10 +32,11 @@ class Evaluate:
 
 def evaluate(options: Evaluate) -> int:
     """Runs the command; exit status 0."""
-    if options.episodes < 1:
-        raise ValueError(f"episodes must be at least 1, got {options.episodes}")
+    check.whole(1, episodes=options.episodes)
+    check.whole(0, seed=options.seed)
     folder = RunFolder(options.run)
     config, champion = folder.config, folder.load_champion()
+    check_finite(champion)
     if options.max_steps is not None:
         config = replace(config, max_steps=options.max_steps)
     if options.gymnasium:
@@ -43,8 +46,11 @@ def evaluate(options: Evaluate) -> int:
         )
     else:
         returns = fresh_returns(config, champion, options.episodes, options.seed)
-    low, high = bootstrap_interval(returns)
     print(f"{config.env}, {len(returns)} episodes in {'Gymnasium' if options.gymnasium else 'gymnax'}")
-    print(f"mean {returns.mean():.2f} ± {returns.std():.2f} (std), 95 % interval of the mean [{low:.2f}, {high:.2f}]")
+    interval = ""
+    if len(returns) > 1:
+        low, high = bootstrap_interval(returns)
+        interval = f", 95 % interval of the mean [{low:.2f}, {high:.2f}]"
+    print(f"mean {returns.mean():.2f} ± {returns.std():.2f} (std){interval}")
     print(f"min {returns.min():.2f}, max {returns.max():.2f}")
     return 0

@@ -8,12 +8,12 @@ from typing import Annotated
 import tyro
 
 from neuralmutator.cli.options import RunOptions
-from neuralmutator.experiment import presets
-from neuralmutator.experiment.config import Config
-from neuralmutator.experiment.evolve import evolve as run
-from neuralmutator.experiment.progress import evolution_progress
-from neuralmutator.experiment.run_folder import RunFolder
 from neuralmutator.plots.training import training_figure
+from neuralmutator.runs import presets
+from neuralmutator.runs.config import Config
+from neuralmutator.runs.evolve import evolve as run
+from neuralmutator.runs.folder import RunFolder
+from neuralmutator.runs.progress import evolution_progress
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,9 +14,9 @@ from neuralmutator.cli.nca import Nca, nca
 from neuralmutator.cli.plot import Plot, plot
 from neuralmutator.cli.quine import Quine, quine
 from neuralmutator.cli.replay import Replay, replay
-from neuralmutator.experiment.devices import use_all_cores
-from neuralmutator.experiment.run_folder import RunError
-from neuralmutator.experiment.runner import InterruptedRunError
+from neuralmutator.runs.devices import use_all_cores
+from neuralmutator.runs.folder import RunError
+from neuralmutator.runs.runner import InterruptedRunError
 
 COMMANDS: dict[type, Callable[[Any], int]] = {
     Evolve: evolve,

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from neuralmutator.experiment.run_folder import free_folder
+from neuralmutator.runs.folder import free_folder
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import tyro
 
-from neuralmutator.experiment.run_folder import RunFolder
 from neuralmutator.plots.training import training_figure
+from neuralmutator.runs.folder import RunFolder
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ import numpy as np
 import tyro
 
 from neuralmutator.cli.options import RunOptions
-from neuralmutator.experiment import quine as runs
-from neuralmutator.experiment.paper import compare
-from neuralmutator.experiment.quine import AuxiliaryConfig, QuineConfig
-from neuralmutator.experiment.run_folder import RunFolder
 from neuralmutator.plots.quine import training_figure, weights_figure
+from neuralmutator.runs import quine as runs
+from neuralmutator.runs.folder import RunFolder
+from neuralmutator.runs.paper import compare
+from neuralmutator.runs.quine import AuxiliaryConfig, QuineConfig
 
 
 @dataclass(frozen=True, kw_only=True)

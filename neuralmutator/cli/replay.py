@@ -5,11 +5,11 @@ from pathlib import Path
 
 import tyro
 
-from neuralmutator.envs.names import action_names, observation_names
-from neuralmutator.experiment.config import build_policy
-from neuralmutator.experiment.play import record
-from neuralmutator.experiment.run_folder import RunFolder
+from neuralmutator.envs import action_names, observation_names
+from neuralmutator.fitness.host import record
 from neuralmutator.plots.replay import replay_video
+from neuralmutator.runs.config import build_policy
+from neuralmutator.runs.folder import RunFolder
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from gymnax import register
 from gymnax.environments.classic_control.cartpole import CartPole
 
 from neuralmutator.cli.main import main
-from neuralmutator.experiment import presets
-from neuralmutator.experiment.run_folder import RunFolder
+from neuralmutator.runs import presets
+from neuralmutator.runs.folder import RunFolder
 
 FAST = (
     "--population-size 6 --generations 2 --episodes 1 --max-steps 10 --elites 1 --hall 0 --no-speciation "
@@ -69,6 +69,22 @@ def test_evaluate_plays_the_champion_in_both_worlds(run, capsys):
         assert main(["evaluate", str(run), "--episodes", "4", *world]) == 0
         printed = capsys.readouterr().out
         assert "4 episodes" in printed and "95 % interval" in printed and "min" in printed
+
+
+@pytest.mark.parametrize("world", [[], ["--gymnasium"]], ids=["gymnax", "gymnasium"])
+def test_evaluate_refuses_what_says_nothing(copy, world, capsys):
+    assert "seed must be" in complaint(capsys, "evaluate", copy, "--seed", "-1", *world)
+    folder = RunFolder(copy)
+    champion = folder.load_champion()
+    broken = np.array(champion.policy)
+    broken[:2] = np.nan, np.inf
+    folder.save_champion(champion._replace(policy=broken))
+    assert "genome must have finite weights, got 2 of" in complaint(capsys, "evaluate", copy, *world)
+
+
+def test_evaluate_claims_no_interval_for_one_episode(run, capsys):
+    assert main(["evaluate", str(run), "--episodes", "1", "--gymnasium"]) == 0
+    assert "interval" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("world", [[], ["--gymnasium"]])

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
-from neuralmutator.envs.names import NAMES, action_names, observation_names
-from neuralmutator.experiment.play import Recording
+from neuralmutator.envs import action_names, observation_names
+from neuralmutator.envs.registry import ROWS
+from neuralmutator.fitness.host import Recording
 from neuralmutator.plots.replay import WIDTH, replay_video
 
 STEPS = 7
@@ -150,15 +151,15 @@ def test_an_episode_without_steps_is_refused(tmp_path):
 
 
 def test_names_fit_the_environments_and_number_what_is_unknown():
-    for env_id, (seen, done) in NAMES.items():
+    for env_id, (seen, done, *_) in ROWS.items():
         assert observation_names(env_id, len(seen)) == list(seen) and action_names(env_id, len(done)) == list(done)
     assert observation_names("CartPole-v1", 3) == observation_names("Unknown-v0", 3) == ["x0", "x1", "x2"]
     assert action_names("Unknown-v0", 2) == ["a0", "a1"]
 
 
-@pytest.mark.parametrize("env_id", [name for name in NAMES if not name.startswith(("LunarLander", "CarRacing"))])
+@pytest.mark.parametrize("env_id", [name for name in ROWS if not name.startswith(("LunarLander", "CarRacing"))])
 def test_names_have_the_sizes_of_the_real_environment(env_id):
     env = gymnasium.make(env_id)
-    seen, done = NAMES[env_id]
+    seen, done, *_ = ROWS[env_id]
     outputs = getattr(env.action_space, "n", None) or env.action_space.shape[0]
     assert (len(seen), len(done)) == (env.observation_space.shape[0], outputs)

@@ -1,0 +1,1 @@
+"""CarRacing-v3 in JAX: its environment, tracks, physics and pictures."""
