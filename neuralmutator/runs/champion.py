@@ -24,9 +24,10 @@ class Champion:
 
     genome: Genome
     policy: Network
-    to_action: Callable[[jax.Array], jax.Array]  # outputs of the policy [act] -> what the environment's step takes
+    see: Callable[[Any], jax.Array]  # the environment's observation -> what the policy sees
+    to_action: Callable[[jax.Array], Any]  # outputs of the policy [act] -> what the environment's step takes
 
-    def act(self, observation: Any, memory: Any = None) -> tuple[jax.Array, Any]:
+    def act(self, observation: Any, memory: Any = None) -> tuple[Any, Any]:
         """What the champion does.
 
         Args:
@@ -36,10 +37,8 @@ class Champion:
         Returns:
             The action, as the environment's step takes it (without an environment: the policy's output), and memory.
         """
-        x = jnp.asarray(observation)
-        x = x if x.dtype == jnp.uint8 else x.astype(jnp.float32)
         memory = self.policy.initial_state if memory is None else memory
-        memory, output = policy_step(self.policy, self.genome)(memory, x.reshape(x.shape or (1,)))
+        memory, output = policy_step(self.policy, self.genome)(memory, self.see(observation))
         return self.to_action(output), memory
 
 
@@ -55,15 +54,17 @@ def load_champion(path: str | Path, policy: Network | None = None) -> Champion:
         UserError: if the run is your own and no policy is given.
     """
     folder = RunFolder(path)
-    to_action: Callable[[jax.Array], jax.Array] = lambda output: output  # noqa: E731
+    see: Callable[[Any], jax.Array] = jnp.asarray
+    to_action: Callable[[jax.Array], Any] = lambda output: output  # noqa: E731
     if folder.kind == "evolution":
         config = folder.config(Config, "evolution")
         policy = build_policy(config) if policy is None else policy
-        to_action = envs.task(config.env).to_action
+        task = envs.task(config.env)
+        see, to_action = (lambda observation: task.see(jax.tree.map(jnp.asarray, observation))), task.to_action
     if policy is None:
         raise UserError(f"policy must be given: {path} holds a run of kind {folder.kind!r}, which does not name it")
     genome = read_champion(folder, policy)
-    return Champion(genome, policy, to_action)
+    return Champion(genome, policy, see, to_action)
 
 
 def read_champion(folder: RunFolder, policy: Network) -> Genome:
