@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from neuralmutator import envs
-from neuralmutator.core import Genome
+from neuralmutator.core import Genome, check
 from neuralmutator.networks import Network, policy_step
 from neuralmutator.runs.builders import build_policy
 from neuralmutator.runs.config import Config
@@ -27,6 +28,14 @@ class Champion:
     see: Callable[[Any], jax.Array]  # the environment's observation -> what the policy sees
     to_action: Callable[[jax.Array], Any]  # outputs of the policy [act] -> what the environment's step takes
 
+    @cached_property
+    def _step(self) -> Callable[[Genome, Any, Any], tuple[Any, Any]]:
+        def step(genome: Genome, memory: Any, observation: Any) -> tuple[Any, Any]:
+            memory, output = policy_step(self.policy, genome)(memory, self.see(observation))
+            return self.to_action(output), memory
+
+        return jax.jit(step)
+
     def act(self, observation: Any, memory: Any = None) -> tuple[Any, Any]:
         """What the champion does.
 
@@ -36,10 +45,11 @@ class Champion:
 
         Returns:
             The action, as the environment's step takes it (without an environment: the policy's output), and memory.
+            The action is NumPy's, as Gymnasium wants it, unless the call is traced.
         """
         memory = self.policy.initial_state if memory is None else memory
-        memory, output = policy_step(self.policy, self.genome)(memory, self.see(observation))
-        return self.to_action(output), memory
+        action, memory = self._step(self.genome, memory, observation)
+        return jax.tree.map(lambda x: x if check.is_traced(x) else np.asarray(x), action), memory
 
 
 def load_champion(path: str | Path, policy: Network | None = None) -> Champion:

@@ -100,7 +100,7 @@ def test_what_is_told_is_what_is_stepped():
     values, info = evaluate(fitness, key_evaluate, evolution.ask(KEY, state))
     told, _ = jax.jit(evolution.tell)(key_tell, state, values, info)
     stepped, _ = jax.jit(evolution.step)(KEY, state)
-    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6), told, stepped)
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-3, atol=1e-5), told, stepped)
 
 
 def test_a_cut_run_goes_on_and_seeds_can_be_vmapped():
@@ -113,7 +113,7 @@ def test_a_cut_run_goes_on_and_seeds_can_be_vmapped():
     keys = jax.random.split(KEY, 2)
     both = jax.jit(jax.vmap(lambda key: nm.run(evolution, key, 3)[0]))(keys)
     one = nm.run(evolution, keys[1], 3)[0]
-    jax.tree.map(lambda x, y: np.testing.assert_allclose(x[1], y, rtol=1e-4, atol=1e-5), both, one)
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x[1], y, rtol=1e-3, atol=1e-3), both, one)
 
 
 def test_what_cannot_be_normalised_is_refused():
