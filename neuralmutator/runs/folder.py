@@ -1,7 +1,6 @@
 """A run is a folder: configuration, metrics as JSON lines, history, checkpoints, products, result, pictures."""
 
 import json
-import math
 import os
 import shutil
 from collections.abc import Callable, Sequence
@@ -13,7 +12,7 @@ import jax
 import numpy as np
 
 from neuralmutator.core import Genome, PyTree
-from neuralmutator.runs import arrays, history, serialise
+from neuralmutator.runs import arrays, checkpoints, history, lines, serialise
 from neuralmutator.runs.errors import RunError, UserError
 
 DAMAGED = "damaged"
@@ -167,7 +166,7 @@ class RunFolder:
         Raises:
             RunError: if it cannot go on.
         """
-        moment, restored, broken, reasons = self._newest(state)
+        moment, restored, broken, reasons = checkpoints.newest(self.path / "checkpoints", state)
         if restored is None and broken:
             raise RunError(f"no checkpoint in {self.path / 'checkpoints'} can be read: {reasons[0]}")
         if restored is None:
@@ -176,16 +175,16 @@ class RunFolder:
                     raise RunError(f"{self.path} has {name} but no checkpoint to go on from; it was left as it is")
         if moment > length:
             raise RunError(f"the newest checkpoint of {self.path} is of {unit} {moment}, beyond the {length} wanted")
-        lines, damaged = self._lines(unit)
-        lines = [line for line in lines if line[unit] < moment]
+        kept, damaged = lines.read(self.path / "metrics.jsonl", unit)
+        kept = [line for line in kept if line[unit] < moment]
         notes = [f"cannot read checkpoint {path.name}; going on from the one before" for path in broken]
         if damaged:
             notes.append(f"{len(damaged)} damaged lines of metrics.jsonl are kept in {DAMAGED}/metrics.jsonl")
-        if missing := moment - len({line[unit] for line in lines}):
+        if missing := moment - len({line[unit] for line in kept}):
             notes.append(f"metrics.jsonl lacks {missing} of the {moment} moments before the checkpoint")
         lost = history.unreadable(self.path / "history")
         notes += [f"cannot read history/{path.name}; it is kept in {DAMAGED}" for path in lost]
-        return Resumption(moment, restored, lines, broken + lost, damaged, notes)
+        return Resumption(moment, restored, kept, broken + lost, damaged, notes)
 
     def go_on(self, found: Resumption) -> None:
         """Makes the folder what it was at the moment of a resumption; damaged files are moved, not deleted."""
@@ -213,7 +212,7 @@ class RunFolder:
         copy = jax.device_get(state)
         if self._writer is None:
             self._writer = ThreadPoolExecutor(1)
-        self._writing = self._writer.submit(self._save, moment, copy)
+        self._writing = self._writer.submit(checkpoints.write, self.path / "checkpoints", moment, copy, self._keep)
 
     def wait(self) -> None:
         """Waits until the last checkpoint is on disk.
@@ -228,18 +227,6 @@ class RunFolder:
             except OSError as error:
                 raise RunError(f"cannot write a checkpoint to {self.path}: {error.strerror}") from error
 
-    def _save(self, moment: int, state: PyTree) -> None:
-        folder = self.path / "checkpoints"
-        folder.mkdir(exist_ok=True)
-        arrays.save(folder / f"{moment}.npz", {"moment": moment, "state": state})
-        for old in self._checkpoints()[self._keep :]:
-            old.unlink()
-
-    def _checkpoints(self) -> list[Path]:
-        """Files of checkpoints, the newest first."""
-        found = [path for path in (self.path / "checkpoints").glob("*.npz") if path.stem.isdigit()]
-        return sorted(found, key=lambda path: -int(path.stem))
-
     def restore(self, state: PyTree) -> tuple[int, PyTree]:
         """The newest checkpoint that can be read: its moment and state; moment 0 and None if there is none yet.
 
@@ -249,39 +236,21 @@ class RunFolder:
         Raises:
             RunError: if there are some, but none can be read or they hold something else.
         """
-        moment, restored, broken, reasons = self._newest(state)
+        moment, restored, broken, reasons = checkpoints.newest(self.path / "checkpoints", state)
         if restored is None and broken:
             raise RunError(reasons[0])
         return moment, restored
 
-    def _newest(self, state: PyTree) -> tuple[int, PyTree, list[Path], list[str]]:
-        """The newest readable checkpoint, and the newer ones that are not, with what is wrong with them."""
-        folder = self.path / "checkpoints"
-        broken: list[Path] = []
-        reasons: list[str] = []
-        if folder.exists() and not folder.is_dir():
-            raise RunError(f"{folder} must be a folder")
-        for path in self._checkpoints():
-            try:
-                read = arrays.load(path, {"moment": 0, "state": state})
-                if read["moment"] != int(path.stem):
-                    raise RunError(f"{path} holds the state of moment {read['moment']}")
-                return read["moment"], read["state"], broken, reasons
-            except RunError as error:
-                broken.append(path)
-                reasons.append(str(error))
-        return 0, None, broken, reasons
-
     # Metrics and history
 
-    def append_metrics(self, lines: list[dict[str, Any]]) -> None:
+    def append_metrics(self, rows: list[dict[str, Any]]) -> None:
         """Adds one JSON line per moment and flushes them to disk.
 
         NumPy's numbers are written in the fewest digits that stand for them: 0.007 where an f32 is 0.00699999975040555;
         those that are not finite become null.
         """
         with open(self.path / "metrics.jsonl", "a") as file:
-            file.writelines(serialise.json_line(line) for line in lines)
+            file.writelines(serialise.json_line(row) for row in rows)
             file.flush()
             os.fsync(file.fileno())
 
@@ -303,41 +272,14 @@ class RunFolder:
         Raises:
             RunError: if there are none.
         """
-        lines = self.metric_lines()
-        if not lines:
+        rows = self.metric_lines()
+        if not rows:
             raise RunError(f"{self.path} has no metrics yet")
-        names = {name: None for line in lines for name in line}
-        return {name: np.array([_number(line.get(name)) for line in lines]) for name in names}
+        return lines.columns(rows)
 
     def metric_lines(self) -> list[dict[str, Any]]:
         """The metrics as they were written, one dict per moment; none if there are none. Damaged lines are left out."""
-        return self._lines()[0]
-
-    def _lines(self, unit: str | None = None) -> tuple[list[dict[str, Any]], list[str]]:
-        """Lines that can be read (and have a whole number as `unit`), and the text of those that cannot.
-
-        The last line may be the one that was being written when the process was killed: it is in neither.
-        """
-        place = self.path / "metrics.jsonl"
-        try:
-            rows = place.read_bytes().decode(errors="replace").splitlines(keepends=True)
-        except FileNotFoundError:
-            return [], []
-        except OSError as error:
-            raise RunError(f"cannot read {place}: {error.strerror}") from error
-        lines: list[dict[str, Any]] = []
-        damaged: list[str] = []
-        for row in rows:
-            try:
-                line = json.loads(row)
-                fits = isinstance(line, dict) and (unit is None or type(line.get(unit)) is int)
-            except (ValueError, RecursionError):
-                fits = False
-            if fits:
-                lines.append(line)
-            elif row is not rows[-1] or row.endswith("\n"):
-                damaged.append(row.rstrip("\n"))
-        return lines, damaged
+        return lines.read(self.path / "metrics.jsonl")[0]
 
     # Products and result
 
@@ -378,10 +320,6 @@ def write_text(path: Path, text: str) -> None:
     temporary = path.with_name(path.name + ".tmp")
     temporary.write_text(text)
     os.replace(temporary, path)
-
-
-def _number(value: Any) -> float:
-    return float(value) if isinstance(value, int | float) else math.nan
 
 
 def _free_name(folder: Path, name: str) -> str:
