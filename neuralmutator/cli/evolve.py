@@ -36,6 +36,8 @@ class Evolve(RunOptions):
     target_fitness: float | None = None
     """End the run as soon as the champion's fitness has reached this; without a hall of fame: the best of a
     generation."""
+    workers: int = 0
+    """With --host: processes that step Gymnasium's environments; 0: this one. Their number changes no result."""
     test_episodes: int = 100
     """Fresh episodes that the champion plays at the end."""
     tensorboard: bool = False
@@ -73,7 +75,7 @@ def _one(options: Evolve, config: Config, output: Path, resume: bool, title: str
         output,
         title or config.env,
         config.generations,
-        partial(_build, config, options.test_episodes),
+        partial(_build, config, options.test_episodes, options.workers),
         sinks,
         stop,
         resume,
@@ -98,10 +100,10 @@ def _several(options: Evolve, config: Config, output: Path) -> int:
     return 0
 
 
-def _build(config: Config, test_episodes: int) -> "Run":
+def _build(config: Config, test_episodes: int, workers: int) -> "Run":
     from neuralmutator.runs.evolve import build
 
-    return build(config, test_episodes)
+    return build(config, test_episodes, workers)
 
 
 def _target(value: float) -> Callable[..., str | None]:

@@ -21,8 +21,7 @@ def build_policy(config: Config) -> networks.Network:
         ValueError: if the environment is unknown, or has no flat observations where the policy wants them.
     """
     check_size(config.policy)
-    task = envs.task(config.env)
-    shape, act = task.observation.shape, task.num_outputs
+    shape, act = sizes(config)
     kind, p = config.policy.kind, config.policy
     if kind == "auto":
         kind = "cnn" if _are_images(shape) else "flexible"
@@ -39,6 +38,15 @@ def build_policy(config: Config) -> networks.Network:
     if kind == "recurrent":
         return networks.recurrent(shape[0], act, *p.hidden[:1])
     return networks.mlp(shape[0], act, p.hidden)
+
+
+def sizes(config: Config) -> tuple[tuple[int, ...], int]:
+    """Shape of an observation as a policy sees it, and the number of outputs that an action needs."""
+    if config.host:
+        name, arguments = envs.in_gymnasium(config.env)
+        return fitness.host.sizes(name, arguments)
+    task = envs.task(config.env)
+    return task.observation.shape, task.num_outputs
 
 
 def _are_images(shape: tuple[int, ...]) -> bool:
@@ -72,21 +80,59 @@ def build_evolution(config: Config) -> Evolution:
         return _evolution(dataclasses.replace(config, seed=0))
 
 
+def build_host_evolution(config: Config, workers: int = 0) -> tuple[Evolution, fitness.host.HostFitness]:
+    """The evolution of a run whose episodes are played in Gymnasium, and what plays them, which must be closed.
+
+    Raises:
+        UserError: naming the field, its value and what is allowed.
+    """
+    with construction():
+        check(config)
+        policy = build_policy(config)
+        name, arguments = envs.in_gymnasium(config.env)
+        evaluate = fitness.gymnasium(
+            name,
+            policy,
+            episodes=config.episodes,
+            workers=workers,
+            max_steps=config.max_steps,
+            env_kwargs=arguments,
+            common_random_numbers=config.common_random_numbers,
+        )
+        built = track_founders(fitness.on_host(_population(config, policy, None), evaluate))
+        if config.hall:
+            members = evaluate.of_members(config.hall_episodes or 20)
+            built = hall_of_fame(built, members, config.hall, centre=config.hall_centre)
+        return built, evaluate
+
+
 @lru_cache(4)
 def _evolution(config: Config) -> Evolution:
     """One for all seeds of a configuration, which then share a program."""
-    schedules = {"linear": optax.linear_schedule(1.0, config.final_decay, config.generations)}
-    if config.final_decay > 0:
-        schedules["geometric"] = optax.exponential_decay(1.0, config.generations, config.final_decay)
-    policy, mutator = build_policy(config), build_mutator(config)
-    _check_memory(config, policy.num_params + mutator.num_params)
-    images = _are_images(envs.task(config.env).observation.shape)
+    policy = build_policy(config)
+    images = _are_images(sizes(config)[0])
 
     def task(episodes: int) -> Fitness:
         score = fitness.episodes(config.env, policy, episodes=episodes, max_steps=config.max_steps)
         # All cores of a CPU work on the convolutions of one genome; with a genome each they were a fifth slower.
         return score if images and jax.default_backend() == "cpu" else fitness.sharded(score)
 
+    built = track_founders(_population(config, policy, task(config.episodes)))
+    if not config.hall:
+        return built
+    episodes = config.hall_episodes
+    if episodes is None:
+        episodes = min(20, config.episodes) if images else 20
+    return hall_of_fame(built, task(episodes), config.hall, centre=config.hall_centre)
+
+
+def _population(config: Config, policy: networks.Network, score: Fitness | None) -> Evolution:
+    """The evolution of a configuration without what wraps it."""
+    schedules = {"linear": optax.linear_schedule(1.0, config.final_decay, config.generations)}
+    if config.final_decay > 0:
+        schedules["geometric"] = optax.exponential_decay(1.0, config.generations, config.final_decay)
+    mutator = build_mutator(config)
+    _check_memory(config, policy.num_params + mutator.num_params)
     sharing = {
         "ranks": speciation.share_ranks,
         "fitness": speciation.share_fitness,
@@ -96,10 +142,10 @@ def _evolution(config: Config) -> Evolution:
     select = selection.tournament(config.tournament) if truncation is None else selection.truncation(truncation)
     s = config.species
     learned = speciation.learned(s.threshold, s.target, sharing[s.sharing], s.warm_start_steps)
-    built = evolution(
+    return evolution(
         policy,
         mutator,
-        task(config.episodes),
+        score,
         population_size=config.population_size,
         elites=config.elites,
         select=select,
@@ -111,13 +157,6 @@ def _evolution(config: Config) -> Evolution:
         decay=schedules[config.decay],
         common_random_numbers=config.common_random_numbers,
     )
-    built = track_founders(built)
-    if not config.hall:
-        return built
-    episodes = config.hall_episodes
-    if episodes is None:
-        episodes = min(20, config.episodes) if images else 20
-    return hall_of_fame(built, task(episodes), config.hall, centre=config.hall_centre)
 
 
 def _check_memory(config: Config, num_params: int) -> None:

@@ -99,6 +99,8 @@ class Config:
     """Share of a rewriting that a child takes in the last generation; in the first it is 1."""
     decay: Literal["linear", "geometric"] = "linear"
     """Whether this share falls by the same amount or by the same factor in every generation."""
+    host: bool = False
+    """Play in Gymnasium instead of JAX: for environments that have no JAX version."""
     common_random_numbers: bool = True
     """Whether all members of a generation play the same episodes."""
     hall: int = 8

@@ -1,7 +1,7 @@
 """Runs of the Neural Mutator: a population that evolves on an environment, and evolutions of one's own."""
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +10,11 @@ import numpy as np
 
 from neuralmutator.core import Genome
 from neuralmutator.fitness import play
+from neuralmutator.fitness.host import HostFitness
 from neuralmutator.population import Evolution
-from neuralmutator.runs.builders import build_evolution, build_policy
+from neuralmutator.runs.builders import build_evolution, build_host_evolution, build_policy
 from neuralmutator.runs.config import Config
-from neuralmutator.runs.errors import RunError
+from neuralmutator.runs.errors import RunError, UserError
 from neuralmutator.runs.folder import RunFolder
 from neuralmutator.runs.story import Columns, Finish, Rows, Run, Story
 
@@ -59,36 +60,68 @@ def from_evolution(
     )
 
 
-def build(config: Config, test_episodes: int = 100) -> Run:
+def build(config: Config, test_episodes: int = 100, workers: int = 0) -> Run:
     """The run of a configuration; its champion plays so many fresh episodes at the end.
+
+    Args:
+        config: of the run.
+        test_episodes: fresh episodes.
+        workers: processes that step Gymnasium's environments, with `Config.host`; 0: this one.
 
     Raises:
         UserError: naming the field, its value and what is allowed.
     """
-    evolution = build_evolution(config)
+    if workers and not config.host:
+        raise UserError(f"workers needs host: environments in JAX have no processes of their own, got {workers}")
+    evaluate = None
+    if config.host:
+        evolution, evaluate = build_host_evolution(config, workers)
+    else:
+        evolution = build_evolution(config)
 
     def prepare() -> Finish:
+        if evaluate is not None:
+            fresh = partial(_fresh_on_host, config, evaluate, test_episodes)
+            return partial(_finish, config, test_episodes, evolution, fresh)
         template = jax.eval_shape(evolution.best, jax.eval_shape(evolution.init, jax.random.key(0)))[0]
-        play_fresh = compile_fresh(config, template, test_episodes)
-
-        def finish(state: Any, folder: RunFolder) -> dict[str, Any]:
-            # One device plays the champion, whatever number evolved it.
-            champion = jax.device_get(evolution.best(state)[0])
-            folder.save_champion(champion)
-            returns = np.asarray(play_fresh(_fresh_key(config.seed), champion))
-            return {
-                "env": config.env,
-                "seed": config.seed,
-                "generations": config.generations,
-                "test_episodes": test_episodes,
-                "champion_mean": float(returns.mean()),
-                "champion_std": float(returns.std()),
-            }
-
-        return finish
+        compiled = compile_fresh(config, template, test_episodes)
+        return partial(
+            _finish, config, test_episodes, evolution, lambda champion: compiled(_fresh_key(config.seed), champion)
+        )
 
     run = from_evolution(evolution, jax.random.key(config.seed), config.generations, config, "evolution")
-    return run._replace(prepare=prepare)
+    run = run._replace(prepare=prepare)
+    return run if evaluate is None else run._replace(on_host=True, close=evaluate.close)
+
+
+def _finish(
+    config: Config,
+    test_episodes: int,
+    evolution: Evolution,
+    play_fresh: Callable[[Genome], Any],
+    state: Any,
+    folder: RunFolder,
+) -> dict[str, Any]:
+    """Keeps the champion; what the run came to."""
+    # One device plays the champion, whatever number evolved it.
+    champion = jax.device_get(evolution.best(state)[0])
+    folder.save_champion(champion)
+    returns = np.asarray(play_fresh(champion))
+    return {
+        "env": config.env,
+        "seed": config.seed,
+        "generations": config.generations,
+        "test_episodes": test_episodes,
+        "champion_mean": float(returns.mean()),
+        "champion_std": float(returns.std()),
+    }
+
+
+def _fresh_on_host(config: Config, evaluate: HostFitness, episodes: int, champion: Genome) -> np.ndarray:
+    """Returns f64[episodes] in Gymnasium, of seeds that no generation draws."""
+    population = jax.tree.map(lambda x: np.asarray(x)[None], champion)
+    seeds = FRESH + config.seed * episodes + np.arange(episodes)
+    return evaluate.evaluate_seeds(population, seeds[None]).returns[0]
 
 
 def fresh_returns(config: Config, champion: Genome, episodes: int = 100, seed: int | None = None) -> np.ndarray:

@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import jax
 import numpy as np
 
 from neuralmutator.core import PyTree, rollout
+from neuralmutator.fitness.host import rollout_on_host
 from neuralmutator.runs import serialise
 from neuralmutator.runs.devices import compile_options
 from neuralmutator.runs.errors import InterruptedRunError, RunError
@@ -67,6 +69,7 @@ def execute(
     began = time.perf_counter()
     with stoppable(), ExitStack() as stack:
         built = beside(run)[0] if callable(run) else run
+        stack.callback(built.close)
         (template,) = beside(lambda: jax.eval_shape(built.init, built.keys[0]))
         folder, found = _open(built, Path(output), template, resume)
         stack.callback(folder.close)
@@ -143,7 +146,7 @@ class _Execution:
             (finish,) = beside(self.run.prepare)
             return finish, reason, time.perf_counter() - began
         # What divides both is the chunk of the first call, unless the length has grown since.
-        chunk = chunk_size(math.gcd(self.moment, self.run.length))
+        chunk = 1 if self.run.on_host else chunk_size(math.gcd(self.moment, self.run.length))
         finish, program, _ = beside(self.run.prepare, lambda: self.compile(chunk), self.begin)
         compiled = time.perf_counter() - began
         try:
@@ -161,12 +164,16 @@ class _Execution:
             self.folder.wait()
 
     def compile(self, chunk: int) -> Any:
+        if self.run.on_host:
+            return partial(_one_moment, self.run.step)
         return compile_chunk(self.run.step, self.run.keys[1], self.template, self.run.data, chunk)
 
     def loop(self, program: Any, chunk: int, save_every: float) -> str | None:
         """Computes the moments that are left; why it ended early if it did."""
         run, saved_at, clock = self.run, time.perf_counter(), time.perf_counter()
-        for done, state, info in stream(program, run.keys[1], self.state, run.data, chunk, run.length, self.moment):
+        ahead = not run.on_host
+        moments = stream(program, run.keys[1], self.state, run.data, chunk, run.length, self.moment, ahead)
+        for done, state, info in moments:
             ready(info)
             now = time.perf_counter()
             seconds, clock = now - clock, now
@@ -262,12 +269,24 @@ def compile_chunk(step: Any, key: jax.Array, state: PyTree, data: PyTree, chunk:
     return _programs[name]
 
 
+def _one_moment(step: Any, key: jax.Array, state: PyTree, start: int, data: PyTree) -> tuple[PyTree, PyTree]:
+    """One moment of a step that cannot be traced; what a program of `compile_chunk` does."""
+    return rollout_on_host(lambda key, state: step(key, state, data), key, state, 1, start)
+
+
 def _kind(leaf: Any) -> tuple[Any, ...]:
     return leaf.shape, str(leaf.dtype), getattr(leaf, "weak_type", False)
 
 
 def stream(
-    program: Any, key: jax.Array, state: PyTree, data: PyTree, chunk: int, length: int, start: int = 0
+    program: Any,
+    key: jax.Array,
+    state: PyTree,
+    data: PyTree,
+    chunk: int,
+    length: int,
+    start: int = 0,
+    ahead: bool = True,
 ) -> Iterator[tuple[int, PyTree, PyTree]]:
     """Runs the moments start … length - 1 in chunks.
 
@@ -279,12 +298,17 @@ def stream(
         chunk: moments per call.
         length: number of moments of the whole run; ``length - start`` is a multiple of `chunk`.
         start: first moment.
+        ahead: whether the next chunk is started before this one is looked at.
 
     Yields:
-        After each chunk the number of moments done, the state, and the stacked infos ``[chunk, ...]``; the next chunk
-        is running by then.
+        After each chunk the number of moments done, the state, and the stacked infos ``[chunk, ...]``.
     """
     if start >= length:
+        return
+    if not ahead:
+        for begin in range(start, length, chunk):
+            state, info = program(key, state, begin, data)
+            yield begin + chunk, state, info
         return
     pending = program(key, state, start, data)
     for done in range(start + chunk, length, chunk):

@@ -30,6 +30,10 @@ def _nothing(*_: Any) -> dict[str, Any]:
     return {}
 
 
+def _close_nothing() -> None:
+    pass
+
+
 def _no_work() -> Finish:
     return _nothing
 
@@ -56,6 +60,8 @@ class Run(NamedTuple):
     products: Callable[[PyTree], Mapping[str, Columns]] = _nothing  # (state) -> files written with every checkpoint
     prepare: Callable[[], Finish] = _no_work  # compiles what the end needs, while the step is compiled
     keep: int = 3  # checkpoints kept
+    on_host: bool = False  # whether the step cannot be traced; moments are then computed one by one
+    close: Callable[[], None] = _close_nothing  # called when the run has ended, however
 
 
 class Story(NamedTuple):
