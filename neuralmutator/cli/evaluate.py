@@ -43,13 +43,14 @@ def evaluate(options: Evaluate) -> int:
 
     folder = RunFolder(options.run)
     config = folder.config(Config, "evolution")
+    in_gymnasium = options.gymnasium or config.host
     if options.max_steps is not None:
         config = replace(config, max_steps=options.max_steps)
     with construction():
         policy = build_policy(config)
     champion = read_champion(folder, policy)
     with construction():
-        if options.gymnasium:
+        if in_gymnasium:
             returns = gymnasium_returns(
                 config.env, policy, champion, options.episodes, options.seed, config.max_steps, options.workers
             )
@@ -59,7 +60,7 @@ def evaluate(options: Evaluate) -> int:
     if len(returns) > 1:
         low, high = bootstrap_interval(returns)
         interval = f", 95 % interval of the mean [{low:.2f}, {high:.2f}]"
-    world, limit = _world(config.env, config.max_steps, options.gymnasium)
+    world, limit = _world(config.env, config.max_steps, in_gymnasium)
     print(f"{config.env} of {world}, {len(returns)} episodes{limit}")
     print(f"mean {returns.mean():.2f} ± {returns.std():.2f} (std){interval}")
     print(f"min {returns.min():.2f}, max {returns.max():.2f}")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from collections.abc import Collection
 from functools import lru_cache
 
 import jax
@@ -45,8 +46,19 @@ def sizes(config: Config) -> tuple[tuple[int, ...], int]:
     if config.host:
         name, arguments = envs.in_gymnasium(config.env)
         return fitness.host.sizes(name, arguments)
-    task = envs.task(config.env)
+    try:
+        task = envs.task(config.env)
+    except ValueError as error:
+        if envs.in_gymnasium(config.env)[0] in _gymnasium_names():
+            raise ValueError(f"{config.env} has no version in JAX: add --host to play it in Gymnasium") from error
+        raise
     return task.observation.shape, task.num_outputs
+
+
+def _gymnasium_names() -> Collection[str]:
+    import gymnasium
+
+    return gymnasium.registry
 
 
 def _are_images(shape: tuple[int, ...]) -> bool:

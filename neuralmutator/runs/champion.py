@@ -12,6 +12,7 @@ import numpy as np
 
 from neuralmutator import envs
 from neuralmutator.core import Genome, check
+from neuralmutator.fitness import host
 from neuralmutator.networks import Network, policy_step
 from neuralmutator.runs.builders import build_policy
 from neuralmutator.runs.config import Config
@@ -69,12 +70,25 @@ def load_champion(path: str | Path, policy: Network | None = None) -> Champion:
     if folder.kind == "evolution":
         config = folder.config(Config, "evolution")
         policy = build_policy(config) if policy is None else policy
-        task = envs.task(config.env)
-        see, to_action = (lambda observation: task.see(jax.tree.map(jnp.asarray, observation))), task.to_action
+        see, to_action = _host_senses(config) if config.host else _senses(config)
     if policy is None:
         raise UserError(f"policy must be given: {path} holds a run of kind {folder.kind!r}, which does not name it")
     genome = read_champion(folder, policy)
     return Champion(genome, policy, see, to_action)
+
+
+def _senses(config: Config) -> tuple[Callable[[Any], jax.Array], Callable[[jax.Array], Any]]:
+    """How the policy of a run sees and acts in its environment in JAX."""
+    task = envs.task(config.env)
+    return (lambda observation: task.see(jax.tree.map(jnp.asarray, observation))), task.to_action
+
+
+def _host_senses(config: Config) -> tuple[Callable[[Any], jax.Array], Callable[[jax.Array], Any]]:
+    """The same in Gymnasium. Observations that are no arrays must be flattened, as `fitness.gymnasium` does."""
+    name, arguments = envs.in_gymnasium(config.env)
+    with host.make(name, arguments) as env:
+        found = host.interface_of(env)
+    return (lambda x: jnp.asarray(x, found.dtype).reshape(found.shape)), found.to_action
 
 
 def read_champion(folder: RunFolder, policy: Network) -> Genome:

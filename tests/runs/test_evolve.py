@@ -209,3 +209,49 @@ def test_an_evolution_of_ones_own_is_run_with_ones_own_code_in_between(tmp_path)
         execute(run._replace(config={"task": "cube", "generations": 6}), tmp_path / "run", resume=True)
     with pytest.raises(UserError, match="policy must be given"):
         nm.load_champion(tmp_path / "run")
+
+
+def test_a_run_on_the_host_goes_on_with_the_same_bits(tmp_path, monkeypatch):
+    """Cut after two generations and gone on with by other workers; the champion plays where it was evolved."""
+    config = Config(
+        env="CartPole-v1?max_episode_steps=30",
+        host=True,
+        population_size=6,
+        generations=4,
+        episodes=1,
+        elites=1,
+        hall=2,
+        hall_episodes=2,
+        speciation=False,
+        crossover_rate=0.0,
+        policy=PolicyConfig(kind="mlp", hidden=(4,)),
+    )
+    whole = execute(lambda: build(config, test_episodes=3), tmp_path / "whole")
+    seen = []
+    stop = [lambda rows: "enough" if rows[-1]["generation"] == 1 else None]
+    first = execute(lambda: build(config, test_episodes=3), tmp_path / "cut", stop=stop)
+    assert first["moments"] == 2
+    again = execute(
+        lambda: build(config, test_episodes=3, workers=1),
+        tmp_path / "cut",
+        resume=True,
+        sinks=[lambda generation, metrics: seen.append(generation)],
+    )
+    assert seen == [2, 3]
+    assert again["champion_mean"] == whole["champion_mean"] <= 30
+    one, other = (RunFolder(tmp_path / name).load_champion() for name in ("whole", "cut"))
+    jax.tree.map(np.testing.assert_array_equal, one, other)
+    lines = [RunFolder(tmp_path / name).metric_lines() for name in ("whole", "cut")]
+    for a, b in zip(*lines, strict=True):
+        timed = {name for name in a if "second" in name}
+        assert {name: a[name] for name in a.keys() - timed} == {name: b[name] for name in b.keys() - timed}
+    champion = nm.load_champion(tmp_path / "whole")
+    action, _ = champion.act(np.zeros(4))
+    assert int(action) in (0, 1)
+
+
+def test_an_environment_without_a_version_in_jax_is_played_on_the_host():
+    with pytest.raises(UserError, match="BipedalWalker-v3 has no version in JAX: add --host"):
+        build(Config(env="BipedalWalker-v3"))
+    with pytest.raises(UserError, match="workers needs host"):
+        build(Config(env="CartPole-v1"), workers=2)
