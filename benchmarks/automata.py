@@ -22,8 +22,9 @@ from rich.table import Table
 
 from neuralmutator import nca, rollout
 from neuralmutator.core import each
-from neuralmutator.experiment.nca import BUNDLED, FilmConfig, Model, NcaConfig, film, load
 from neuralmutator.plots.nca import film_strip
+from neuralmutator.runs.automata import BUNDLED, Model, load
+from neuralmutator.runs.film import FilmConfig, film
 
 MOMENTS = (64, 80, 96, 200, 500, 1000, 10_000)
 ANGLES = (30, 45, 90)
@@ -48,13 +49,10 @@ class Options:
     """Where to draw them growing, and losing a half."""
 
 
-def automaton_of(config: NcaConfig, angle: jax.Array | float = 0.0) -> nca.Automaton:
-    return nca.growing(config.channels, config.hidden, config.fire_rate, angle)
-
-
-def measure(options: Options, config: NcaConfig, target: jax.Array, params: jax.Array) -> dict[str, list[float]]:
+def measure(options: Options, model: Model) -> dict[str, list[float]]:
     """log10 losses of every trial, by what was done."""
-    automaton, shape = automaton_of(config), target.shape[:2]
+    automaton, params, target = model.automaton(), model.params, jnp.asarray(model.target)
+    shape = target.shape[:2]
 
     def trials(function: Callable[[jax.Array], jax.Array], count: int = options.trials) -> np.ndarray:
         return np.log10(
@@ -62,8 +60,8 @@ def measure(options: Options, config: NcaConfig, target: jax.Array, params: jax.
         )
 
     def grow(params: jax.Array, length: int) -> Callable[[jax.Array], jax.Array]:
-        step = nca.watched(automaton, params, target)
-        return lambda key: rollout(step, key, nca.seed(shape, config.channels), length)[1]
+        step = nca.step_with_loss(automaton, params, target)
+        return lambda key: rollout(step, key, nca.seed_grid(shape, model.channels), length)[1]
 
     found: dict[str, list[float]] = {}
     growth = trials(grow(params, 1000))
@@ -81,7 +79,7 @@ def measure(options: Options, config: NcaConfig, target: jax.Array, params: jax.
         ).tolist()
 
     def disc(key: jax.Array) -> jax.Array:
-        return nca.recovery(automaton, key, params, target, nca.circle(jax.random.fold_in(key, 1), *shape)).after
+        return nca.recovery(automaton, key, params, target, nca.random_disc(jax.random.fold_in(key, 1), *shape)).after
 
     found["a random disc erased"] = trials(disc).tolist()
     large = nca.disc(*shape, radius=0.4)
@@ -90,18 +88,16 @@ def measure(options: Options, config: NcaConfig, target: jax.Array, params: jax.
     ).tolist()
 
     def displaced(key: jax.Array) -> jax.Array:
-        grown, _ = rollout(automaton.step(params), key, nca.seed(shape, config.channels), 200)
+        grown, _ = rollout(automaton.step(params), key, nca.seed_grid(shape, model.channels), 200)
         halved = grown * nca.cut("right", *shape)
         healed, _ = rollout(automaton.step(params), key, halved, LONG_AFTER, start=200)
         moves = jnp.stack(jnp.meshgrid(*[jnp.arange(-FURTHEST, FURTHEST + 1)] * 2), axis=-1).reshape(-1, 2)
-        return jnp.min(jax.vmap(lambda move: nca.loss(healed, jnp.roll(target, move, (0, 1))))(moves))
+        return jnp.min(jax.vmap(lambda move: nca.growth_loss(healed, jnp.roll(target, move, (0, 1))))(moves))
 
     found[f"right, {LONG_AFTER} later, wherever it is"] = trials(displaced).tolist()
     for angle in ANGLES:
         found[f"turned by {angle}°"] = trials(
-            lambda key, angle=angle: nca.rotation_loss(
-                lambda angle: automaton_of(config, angle), key, params, target, np.deg2rad(angle)
-            )
+            lambda key, angle=angle: nca.rotation_loss(model.automaton, key, params, target, np.deg2rad(angle))
         ).tolist()
     return found
 
@@ -109,12 +105,11 @@ def measure(options: Options, config: NcaConfig, target: jax.Array, params: jax.
 def draw(models: dict[str, Model], path: Path) -> None:
     """A row for each automaton: it grows, and loses its right half after 200 updates."""
     frames, labels = [], []
-    for config, target, params in models.values():
-        shape = target.shape[:2]
-        alone = film(config, params, shape, FilmConfig(steps=max(SHOWN)))
-        halved = film(config, params, shape, FilmConfig(steps=200 + max(HEALED), damage="right", damage_at=200))
+    for model in models.values():
+        alone = film(model, FilmConfig(steps=max(SHOWN)))
+        halved = film(model, FilmConfig(steps=200 + max(HEALED), damage="right", damage_at=200))
         wounded = alone[200].copy()
-        wounded[:, shape[1] // 2 :] = 255
+        wounded[:, wounded.shape[1] // 2 :] = 255
         frames += [alone[t] for t in SHOWN] + [wounded] + [halved[200 + t] for t in HEALED]
         labels += [f"{t} updates" for t in SHOWN] + ["half erased"] + [f"{t} later" for t in HEALED]
     columns = len(SHOWN) + 1 + len(HEALED)
@@ -126,9 +121,7 @@ def main(options: Options) -> None:
     models = {run: load(run) for run in options.runs}
     if options.figure is not None:
         draw(models, options.figure)
-    results = {
-        run: measure(options, config, jnp.asarray(target), params) for run, (config, target, params) in models.items()
-    }
+    results = {run: measure(options, model) for run, model in models.items()}
     table = Table(f"log10 loss: median (worst); healed: {HEALED_BELOW} or less", *results)
     for name in next(iter(results.values())):
         cells = [f"{np.median(found[name]):.2f} ({np.max(found[name]):.2f})" for found in results.values()]

@@ -18,8 +18,9 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from neuralmutator.experiment.quine import AuxiliaryConfig, auxiliary
 from neuralmutator.plots.quine import trade_off_figure
+from neuralmutator.runs import auxiliary, execute
+from neuralmutator.runs.auxiliary import AuxiliaryConfig
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def main(options: Options) -> None:
     for seed in range(options.seeds):
         for name, config in cases.items():
             with tempfile.TemporaryDirectory() as folder:
-                result = auxiliary(replace(config, seed=seed), Path(folder) / "run")
+                result = execute(auxiliary.build(replace(config, seed=seed)), Path(folder) / "run")
             results[name].append(result)
             if options.output is not None:
                 with open(options.output, "a") as file:

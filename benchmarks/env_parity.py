@@ -23,12 +23,13 @@ from gymnasium.utils import seeding
 from timing import finish, table
 
 from neuralmutator.envs import LunarLander
-from neuralmutator.experiment.config import build_policy
-from neuralmutator.experiment.evolve import fresh_returns
-from neuralmutator.experiment.play import gymnasium_returns
-from neuralmutator.experiment.run_folder import RunFolder
 from neuralmutator.networks import policy_step
 from neuralmutator.plots.style import BLUE, ORANGE, dress, new_figure
+from neuralmutator.runs.builders import build_policy
+from neuralmutator.runs.config import Config
+from neuralmutator.runs.evolve import fresh_returns
+from neuralmutator.runs.folder import RunFolder
+from neuralmutator.runs.play import gymnasium_returns
 
 LIMIT = 1000
 FLIGHT = 100
@@ -112,12 +113,17 @@ HEURISTIC = Pilot(
 
 def remembers(folder: RunFolder) -> bool:
     """Whether the policy of a run has a memory."""
-    return build_policy(folder.config).initial_state is not None
+    return build_policy(folder.config(Config, "evolution")).initial_state is not None
+
+
+def env_of(folder: RunFolder) -> str:
+    """The environment that a run evolves."""
+    return folder.config(Config, "evolution").env
 
 
 def champion_of(folder: RunFolder) -> Pilot:
     """The champion of a run on LunarLander, a policy without memory."""
-    think = policy_step(build_policy(folder.config), folder.load_champion())
+    think = policy_step(build_policy(folder.config(Config, "evolution")), folder.load_champion())
 
     def choose(observation: jax.Array, action: jax.Array) -> jax.Array:
         return jnp.argmax(think(None, observation)[1])
@@ -190,7 +196,7 @@ def compare(seeds: range, pilot: Pilot, wind: bool = False) -> tuple[dict[str, f
 
 def compare_unseen(folder: RunFolder, episodes: int) -> Sample:
     """Returns of a champion in episodes that it has not seen, others in each world."""
-    config, champion = folder.config, folder.load_champion()
+    config, champion = folder.config(Config, "evolution"), folder.load_champion()
     policy = build_policy(config)
     theirs = gymnasium_returns(config.env, policy, champion, episodes, 10_000, config.max_steps)
     return Sample(folder.path.name, theirs, fresh_returns(config, champion, episodes, 10_000))
@@ -224,7 +230,7 @@ def shares(last: np.ndarray) -> tuple[float, float]:
 def main(options: Options) -> None:
     numbers, rows, samples = {}, [], []
     folders = [RunFolder(path) for path in options.runs]
-    landers = [folder for folder in folders if folder.config.env == "LunarLander-v3" and not remembers(folder)]
+    landers = [folder for folder in folders if env_of(folder) == "LunarLander-v3" and not remembers(folder)]
     pilots = [(pilot, False) for pilot in (RANDOM, HEURISTIC, *map(champion_of, landers))]
     for pilot, wind in (*pilots, (RANDOM, True), (HEURISTIC, True)):
         found, lines, sample = compare(range(options.episodes), pilot, wind)

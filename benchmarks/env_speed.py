@@ -27,7 +27,7 @@ from timing import Program, compile_ahead, finish, table
 import neuralmutator as nm
 from neuralmutator.core import evaluate
 from neuralmutator.envs.lander.environment import EnvState
-from neuralmutator.experiment.devices import use_all_cores
+from neuralmutator.runs.devices import use_all_cores
 
 FLEET = 58_000
 """Steps of LunarLander per second of the original program's 24 workers."""

@@ -64,7 +64,11 @@ def born(seed: int, activation: str, hidden: tuple[int, ...], std: float) -> tup
 def search(options: Options, case: tuple) -> dict[str, Any]:
     """Looks for an exact quine under every projection of a case."""
     activation, hidden, std, mended = case
-    exact, follow, number = jax.jit(quine.exact), jax.jit(quine.continued), jax.jit(quine.numbered)
+    exact, follow, number = (
+        jax.jit(quine.exact),
+        jax.jit(quine.exact_by_continuation),
+        jax.jit(quine.exact_with_renumbering),
+    )
     errors, steps, seconds, stds, losses = [], [], [], [], []
     for seed in range(options.seeds):
         q, params = born(seed, activation, hidden, std)
@@ -120,7 +124,7 @@ def stability(options: Options) -> dict[str, Any]:
 
     @partial(jax.jit, static_argnames="plain")
     def path(q: quine.Quine, damaged: jax.Array, params: jax.Array, plain: bool = False) -> jax.Array:
-        step = quine.plain(q) if plain else quine.homeostatic(q)
+        step = quine.plain_regeneration(q) if plain else quine.homeostatic_regeneration(q)
         return quine.distance_after(step, params, damaged, 10 if plain else 80)
 
     multipliers, repaired, plainly = [], {name: [] for name in damages}, []
@@ -132,7 +136,7 @@ def stability(options: Options) -> dict[str, Any]:
             damaged = damage(jax.random.key(100 + seed), params)
             repaired[name].append(float(path(q, damaged, params)[-1]))
         plainly.append(float(path(q, quine.zeroed(jax.random.key(seed), params, 0.5), params, plain=True)[-1]))
-    step = quine.homeostatic(q)
+    step = quine.homeostatic_regeneration(q)
     return {
         "radial_multipliers": multipliers,
         "eigenvalues_plain": np.abs(quine.spectrum(q.regenerate, params, 3)).tolist(),

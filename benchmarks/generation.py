@@ -93,7 +93,15 @@ def main(options: Options) -> None:
 
     def evolution(species: nm.speciation.Speciation) -> nm.Evolution:
         mutator = nm.mutators.dual_mixture()
-        return nm.evolution(policy(), mutator, task, population_size=options.population, species=species)
+        return nm.evolution(
+            policy(),
+            mutator,
+            task,
+            population_size=options.population,
+            species=species,
+            crossover_rate=0.3,
+            limit=5.0,
+        )
 
     ours = {OURS: evolution(nm.speciation.none()), SPECIATION: evolution(nm.speciation.learned())}
     ours[HALL] = nm.hall_of_fame(ours[SPECIATION], task)
@@ -110,9 +118,9 @@ def main(options: Options) -> None:
         """What each program starts from with these policies."""
         states = {BARE: params}
         for name, state in started.items():
-            inner = state.evolution if name == HALL else state
+            inner = state.inner if name == HALL else state
             inner = inner._replace(population=inner.population._replace(policy=params))
-            states[name] = state._replace(evolution=inner) if name == HALL else inner
+            states[name] = state._replace(inner=inner) if name == HALL else inner
         returns = rollout(key, params)
         return states | {name: init(params, returns) for name, (init, _) in rivals.items()}
 

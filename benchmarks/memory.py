@@ -40,7 +40,15 @@ def measure(options: Options, population: int) -> None:
     imported = peak()
     policy = nm.networks.flexible_mlp(4, 2)
     task = nm.fitness.episodes("CartPole-v1", policy, episodes=options.episodes, max_steps=options.steps)
-    evolution = nm.evolution(policy, nm.mutators.dual_mixture(), task, population_size=population)
+    evolution = nm.evolution(
+        policy,
+        nm.mutators.dual_mixture(),
+        task,
+        population_size=population,
+        species=nm.speciation.learned(),
+        crossover_rate=0.3,
+        limit=5.0,
+    )
     compiled = nm.run.lower(evolution, jax.random.key(0), options.generations).compile()
     compiling, clock = peak(), time.perf_counter()
     jax.block_until_ready(compiled(jax.random.key(0)))

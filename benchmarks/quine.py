@@ -71,9 +71,9 @@ def training(options: Options) -> tuple[list, dict[str, float]]:
     """Our epoch, PyTorch's, and the matrix products of an epoch alone."""
     keys = jax.random.split(jax.random.key(0))
     q, optimizer = quine.vanilla(keys[0]), quine.OPTIMIZERS["adamax"]
-    state = quine.start(q.init(keys[1]), optimizer)
+    state = quine.init_train_state(q.init(keys[1]), optimizer)
 
-    def epoch(key: jax.Array, q: quine.Quine, state: quine.Learning) -> Any:
+    def epoch(key: jax.Array, q: quine.Quine, state: quine.TrainState) -> Any:
         return quine.gradient(q, optimizer)(key, state)
 
     def products(x: jax.Array, w: jax.Array) -> jax.Array:
@@ -158,7 +158,7 @@ def weight_readers(options: Options) -> tuple[list, dict[str, float]]:
 
     def train(params: jax.Array) -> jax.Array:
         step = quine.gradient(q, optimizer, batch_size=1)
-        return rollout(step, key, quine.start(params, optimizer), options.epochs)[0].params
+        return rollout(step, key, quine.init_train_state(params, optimizer), options.epochs)[0].params
 
     trained = jax.jit(lambda nets: jax.lax.map(train, nets, batch_size=125))(nets)
     kinds = jax.jit(jax.vmap(lambda w: quine.fixed_point(q.regenerate, w, 0).kind))(trained)

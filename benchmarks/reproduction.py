@@ -39,7 +39,12 @@ def main(options: Options) -> None:
     for kind, policy in POLICIES.items():
         for word, species in SPECIES.items():
             evolution = nm.evolution(
-                policy, nm.mutators.dual_mixture(), population_size=options.population, species=species
+                policy,
+                nm.mutators.dual_mixture(),
+                population_size=options.population,
+                species=species,
+                crossover_rate=0.3,
+                limit=5.0,
             )
             state = jax.jit(evolution.init)(key)
             name = f"{kind} policy, {word}"

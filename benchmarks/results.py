@@ -19,9 +19,9 @@ from rich.console import Console
 from rich.table import Table
 
 import neuralmutator as nm
-from neuralmutator.experiment.config import build_evolution, build_policy
-from neuralmutator.experiment.play import gymnasium_returns
-from neuralmutator.experiment.presets import Name, by_name
+from neuralmutator.runs.builders import build_evolution, build_policy
+from neuralmutator.runs.play import gymnasium_returns
+from neuralmutator.runs.presets import Name, by_name
 
 # Environment: generations, episodes per evaluation, seeds, and what the original's one champion scores there.
 TASKS = {
@@ -42,7 +42,8 @@ def measure(env: str, preset: str, first_seed: int, episodes: int = 100) -> dict
         began = time.perf_counter()
         state, history = jax.block_until_ready(nm.run(evolution, jax.random.key(seed), generations))
         seconds.append(time.perf_counter() - began)
-        champions.append(float(gymnasium_returns(env, policy, state.champion, episodes, 10_000).mean()))
+        champion, _ = evolution.best(state)
+        champions.append(float(gymnasium_returns(env, policy, champion, episodes, 10_000).mean()))
         populations.append(float(history.metrics["fitness_mean"][-1]))
     return {
         "env": env,
@@ -58,7 +59,7 @@ def measure(env: str, preset: str, first_seed: int, episodes: int = 100) -> dict
 
 def main(
     envs: tuple[str, ...] = tuple(TASKS),
-    presets: tuple[Name, ...] = ("default", "seed"),
+    presets: tuple[Name, ...] = ("default", "original"),
     first_seed: int = 200,
     output: Path | None = None,
 ) -> None:

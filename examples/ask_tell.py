@@ -9,7 +9,7 @@ import numpy as np
 import neuralmutator as nm
 
 policy = nm.networks.mlp(obs=2, act=1, hidden=(8,))
-evolution = nm.evolution(policy, nm.mutators.dual_mixture(), population_size=64, species=nm.speciation.none())
+evolution = nm.evolution(policy, nm.mutators.dual_mixture(), population_size=64)
 x = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float32)
 y = np.array([[0], [1], [1], [0]], np.float32)
 answer = jax.jit(jax.vmap(jax.vmap(policy.apply, (None, 0)), (0, None)))

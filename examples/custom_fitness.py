@@ -27,7 +27,6 @@ evolution = nm.evolution(
     nm.mutators.self_adaptive(),
     nm.fitness.combine([sine, small], weights=[1.0, 1e-3]),
     population_size=128,
-    species=nm.speciation.none(),
 )
 state, history = nm.run(evolution, jax.random.key(0), generations=300)
 print("mean squared error of the best, first and last generation:")

@@ -33,17 +33,13 @@ class Xor(gymnasium.Env):
 
 
 policy = nm.networks.mlp(obs=2, act=2, hidden=(8,))
-evolution = nm.evolution(policy, nm.mutators.dual_mixture(), population_size=64, species=nm.speciation.none())
-tell = jax.jit(evolution.tell)
-
+inner = nm.evolution(policy, nm.mutators.dual_mixture(), population_size=64)
 key = jax.random.key(0)
-state = jax.jit(evolution.init)(key)
-with nm.fitness.gymnasium(Xor, policy, episodes=1) as evaluate:  # workers=4 where a step takes long
-    for generation in range(241):
-        key_evaluate, key_tell = jax.random.split(jax.random.fold_in(key, generation))
-        fitness, info = evaluate(key_evaluate, evolution.ask(key, state))
-        state, _ = tell(key_tell, state, fitness)
-        if generation % 40 == 0:
-            print(
-                f"generation {generation:3d}  right answers: best {fitness.max():.0f} of 4, mean {fitness.mean():.2f}"
-            )
+with nm.fitness.gymnasium(Xor, policy, episodes=1, max_steps=4) as evaluate:  # workers=4 where a step takes long
+    evolution = nm.fitness.on_host(inner, evaluate)  # its step asks, evaluates here and tells
+    state = evolution.init(key)
+    for start in range(0, 240, 40):
+        state, history = nm.fitness.rollout_on_host(evolution.step, key, state, 40, start)
+        best, mean = history.metrics["fitness_best"][-1], history.metrics["fitness_mean"][-1]
+        print(f"generation {start + 39:3d}  right answers: best {best:.0f} of 4, mean {mean:.2f}")
+    champion, _ = evolution.best(state)

@@ -1,21 +1,58 @@
-"""neuralmutator: neural networks that rewrite, copy and regrow themselves, evolved by the whole population at once."""
+"""neuralmutator: neural networks that rewrite, copy and regrow themselves, evolved by the whole population at once.
 
-from neuralmutator import core, envs, fitness, measures, mutators, nca, networks, population, quine
-from neuralmutator.core import Genome, rollout
-from neuralmutator.experiment import presets
-from neuralmutator.population import (
-    Evolution,
-    Generation,
-    Hall,
-    State,
-    evolution,
-    hall_of_fame,
-    run,
-    selection,
-    speciation,
-)
+Everything here is imported when it is first used, so that ``import neuralmutator`` costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from neuralmutator import core, envs, fitness, measures, mutators, nca, networks, population, quine, runs
+    from neuralmutator.core import Genome, rollout
+    from neuralmutator.population import (
+        Evolution,
+        Generation,
+        Hall,
+        State,
+        evolution,
+        hall_of_fame,
+        normalise_observations,
+        run,
+        selection,
+        speciation,
+        track_founders,
+    )
+    from neuralmutator.runs import presets
+    from neuralmutator.runs.arrays import load, save
+    from neuralmutator.runs.champion import Champion, load_champion
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "core": ("Genome", "rollout"),
+    "population": (
+        "Evolution",
+        "Generation",
+        "Hall",
+        "State",
+        "evolution",
+        "hall_of_fame",
+        "normalise_observations",
+        "run",
+        "selection",
+        "speciation",
+        "track_founders",
+    ),
+    "runs": ("presets",),
+    "runs.arrays": ("load", "save"),
+    "runs.champion": ("Champion", "load_champion"),
+}
+"""Names by the module that they come from."""
+
+_ROOMS = ("core", "envs", "fitness", "measures", "mutators", "nca", "networks", "population", "quine", "runs")
 
 __all__ = [
+    "Champion",
     "Evolution",
     "Generation",
     "Genome",
@@ -26,15 +63,36 @@ __all__ = [
     "evolution",
     "fitness",
     "hall_of_fame",
+    "load",
+    "load_champion",
     "measures",
     "mutators",
     "nca",
     "networks",
+    "normalise_observations",
     "population",
     "presets",
     "quine",
     "rollout",
     "run",
+    "runs",
+    "save",
     "selection",
     "speciation",
+    "track_founders",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return import_module(f"neuralmutator.{name}")
+    for home, names in _HOMES.items():
+        if name in names:
+            value = getattr(import_module(f"neuralmutator.{home}"), name)
+            globals()[name] = value
+            return value
+    raise AttributeError(f"module 'neuralmutator' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, "__version__"})

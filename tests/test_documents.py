@@ -21,6 +21,8 @@ SMALLER = (
     ("generations=100", "generations=2"),
     ("population_size=80", "population_size=8"),
     ("population_size=64", "population_size=8"),
+    ("trainer.init(key), 300)", "trainer.init(key), 2)"),
+    ('"newt", size=16, padding=5', '"newt", size=6, padding=3'),
 )
 """What is made smaller in a snippet before it is run, and nothing else."""
 
@@ -70,7 +72,9 @@ def text_of(path):
     return "\n".join(cell.source for cell in nbformat.read(path, 4).cells if cell.cell_type == "markdown")
 
 
-OURS = [(path, argv[1:]) for path in PAGES + NOTEBOOKS for argv in commands(text_of(path)) if argv[:1] == ["neuralmutator"]]
+OURS = [
+    (path, argv[1:]) for path in PAGES + NOTEBOOKS for argv in commands(text_of(path)) if argv[:1] == ["neuralmutator"]
+]
 
 
 @pytest.mark.parametrize(("path", "argv"), OURS, ids=[f"{path.stem}-{' '.join(argv[:2])}" for path, argv in OURS])
@@ -79,7 +83,9 @@ def test_a_command_has_only_options_that_exist(path, argv):
 
 
 def test_a_script_that_is_named_exists():
-    named = {name for path in PAGES + NOTEBOOKS for name in re.findall(r"(?:benchmarks|examples)/\w+\.py", text_of(path))}
+    named = {
+        name for path in PAGES + NOTEBOOKS for name in re.findall(r"(?:benchmarks|examples)/\w+\.py", text_of(path))
+    }
     assert named and not [name for name in sorted(named) if not (ROOT / name).exists()]
 
 

@@ -36,3 +36,44 @@ def test_heredity_against_brute_force():
 def test_variation_is_relative_to_the_mean():
     siblings = np.array([[1.0, 3.0], [3.0, 3.0]])
     assert float(measures.variation(siblings)) == pytest.approx(1 / np.hypot(2, 3))
+
+
+def test_the_bootstrap_interval_is_as_wide_as_the_standard_error_says():
+    values = np.random.default_rng(0).normal(3.0, 2.0, 400)
+    error = values.std() / np.sqrt(values.size)
+    for confidence, z in ((0.95, 1.960), (0.8, 1.282)):
+        low, high = measures.bootstrap_interval(values, confidence)
+        assert low == pytest.approx(values.mean() - z * error, abs=0.08 * error)
+        assert high == pytest.approx(values.mean() + z * error, abs=0.08 * error)
+    assert (
+        measures.bootstrap_interval(values)
+        == measures.bootstrap_interval(values)
+        != measures.bootstrap_interval(values, seed=1)
+    )
+
+
+def test_the_bootstrap_interval_covers_the_mean_as_often_as_it_says():
+    random = np.random.default_rng(1)
+    intervals = [measures.bootstrap_interval(random.exponential(size=80), 0.9, 400, seed=i) for i in range(300)]
+    covered = np.mean([low < 1 < high for low, high in intervals])
+    assert 0.83 < covered < 0.94  # 0.9 ± 2.3 standard errors of 300 trials, and a little less for a skewed law
+
+
+def test_equal_values_have_an_interval_of_no_width():
+    assert measures.bootstrap_interval([500.0] * 20) == (500.0, 500.0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field"),
+    [
+        (([],), "values"),
+        (([1.0],), "values"),
+        (([1.0, np.nan],), "values"),
+        (([[1.0]],), "values"),
+        (([1.0, 2.0], 1.0), "confidence"),
+        (([1.0, 2.0], 0.9, 0), "resamples"),
+    ],
+)
+def test_bootstrap_arguments_out_of_range_are_named(arguments, field):
+    with pytest.raises(ValueError, match=f"^{field} must"):
+        measures.bootstrap_interval(*arguments)

@@ -2,39 +2,49 @@
 
 import dataclasses
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from neuralmutator.cli.options import RunOptions
-from neuralmutator.experiment import presets
-from neuralmutator.experiment.config import Config
-from neuralmutator.experiment.evolve import evolve as run
-from neuralmutator.experiment.progress import evolution_progress
-from neuralmutator.experiment.run_folder import RunFolder
-from neuralmutator.plots.training import training_figure
+from neuralmutator.cli.options import RunOptions, run_story
+from neuralmutator.runs import presets
+from neuralmutator.runs.config import Config, without_unused
+from neuralmutator.runs.errors import UserError
+
+if TYPE_CHECKING:
+    from neuralmutator.runs.story import Run
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evolve(RunOptions):
     """Evolve a population of self-rewriting genomes on an environment; leaves a run folder.
 
-    The folder holds the configuration, metrics (JSON lines), checkpoints, the champion, its score on fresh episodes
-    and a figure. Ctrl-C saves; --resume goes on, bit for bit.
+    The folder holds the configuration, metrics (JSON lines), the pedigree (history), checkpoints, the champion, its
+    score on fresh episodes and a figure. Ctrl-C saves; --resume goes on, bit for bit.
     """
 
     config: Annotated[Config, tyro.conf.arg(name="")]
     preset: presets.Name = "default"
     """Where defaults come from: what was measured to be best in classic control, stricter selection (better on
     LunarLander), or the original program."""
+    seeds: int = 1
+    """Runs, with the seeds --seed, --seed + 1 …; each has a folder in --output, beside one figure of all."""
+    target_fitness: float | None = None
+    """End the run as soon as the champion's fitness has reached this; without a hall of fame: the best of a
+    generation."""
+    workers: int = 0
+    """With --host: processes that step Gymnasium's environments; 0: this one. Their number changes no result."""
     test_episodes: int = 100
     """Fresh episodes that the champion plays at the end."""
     tensorboard: bool = False
     """Also write TensorBoard events."""
 
 
-def preset(argv: list[str]) -> Evolve:
+def defaults(argv: list[str]) -> Evolve:
     """The options of `evolve` as the preset that is named in the arguments has them."""
     named = [b for a, b in itertools.pairwise(argv) if a == "--preset"]
     named += [a.removeprefix("--preset=") for a in argv if a.startswith("--preset=")]
@@ -44,25 +54,68 @@ def preset(argv: list[str]) -> Evolve:
 
 def evolve(options: Evolve) -> int:
     """Runs the command; exit status 0."""
-    if options.test_episodes < 1:
-        raise ValueError(f"test-episodes must be at least 1, got {options.test_episodes}")
-    output = options.folder(options.config.env)
-    result = run(
-        options.config,
+    for name in ("test_episodes", "seeds"):
+        if (value := getattr(options, name)) < 1:
+            raise UserError(f"{name.replace('_', '-')} must be at least 1, got {value}")
+    config = without_unused(options.config, presets.by_name[options.preset])
+    if options.seeds > 1:
+        return _several(options, config, options.folder(f"{config.env}-seeds"))
+    _one(options, config, options.folder(config.env), options.resume)
+    return 0
+
+
+def _one(options: Evolve, config: Config, output: Path, resume: bool, title: str | None = None) -> None:
+    # tensorboardX is asked for before anything is computed.
+    sinks = [_tensorboard(output)] if options.tensorboard else []
+    stop = [] if options.target_fitness is None else [_target(options.target_fitness)]
+    run_story(
+        "evolution",
+        config,
+        options,
         output,
-        resume=options.resume,
-        display=None if options.quiet else evolution_progress,
-        tensorboard=options.tensorboard,
-        save_every=options.save_every,
-        test_episodes=options.test_episodes,
+        title or config.env,
+        config.generations,
+        partial(_build, config, options.test_episodes, options.workers),
+        sinks,
+        stop,
+        resume,
     )
-    metrics = RunFolder(output).metrics()
-    training_figure([metrics], title=f"{options.config.env}, seed {options.config.seed}").savefig(
+
+
+def _several(options: Evolve, config: Config, output: Path) -> int:
+    """One run for each seed, and the median of all with the interquartile band."""
+    folders = []
+    for seed in range(config.seed, config.seed + options.seeds):
+        folder = output / f"seed-{seed}"
+        going_on = options.resume and (folder / "config.json").exists()
+        _one(options, dataclasses.replace(config, seed=seed), folder, going_on, f"{config.env}, seed {seed}")
+        folders.append(folder)
+    from neuralmutator.runs.folder import RunFolder
+    from neuralmutator.runs.stories import STORIES
+
+    STORIES["evolution"].figure([RunFolder(folder) for folder in folders], None).savefig(
         output / "training.png", dpi=150
     )
-    print(f"{output}: {options.config.generations} generations in {result['seconds']:.0f} s")
-    print(
-        f"Champion on {result['test_episodes']} fresh episodes of {result['env']}: "
-        f"{result['champion_mean']:.1f} ± {result['champion_std']:.1f} (mean ± std)"
-    )
+    print(f"{output / 'training.png'}: {options.seeds} seeds")
     return 0
+
+
+def _build(config: Config, test_episodes: int, workers: int) -> "Run":
+    from neuralmutator.runs.evolve import build
+
+    return build(config, test_episodes, workers)
+
+
+def _target(value: float) -> Callable[..., str | None]:
+    def reached(rows: Any) -> str | None:
+        from neuralmutator.runs.runner import target_fitness
+
+        return target_fitness(value)(rows)
+
+    return reached
+
+
+def _tensorboard(output: Path) -> Any:
+    from neuralmutator.runs.sinks import TensorBoard
+
+    return TensorBoard(output / "tensorboard")

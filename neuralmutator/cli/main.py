@@ -1,31 +1,55 @@
 """Entry point of the command ``neuralmutator``."""
 
 import contextlib
+import difflib
 import io
+import os
+import re
+import signal
 import sys
+import traceback
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any
+from importlib import import_module
+from typing import Any, NamedTuple
 
-import tyro
+from neuralmutator import __version__
+from neuralmutator.cli import options
+from neuralmutator.runs.errors import InterruptedRunError, RunError, UserError
 
-from neuralmutator.cli.evaluate import Evaluate, evaluate
-from neuralmutator.cli.evolve import Evolve, evolve, preset
-from neuralmutator.cli.nca import Nca, nca
-from neuralmutator.cli.plot import Plot, plot
-from neuralmutator.cli.quine import Quine, quine
-from neuralmutator.cli.replay import Replay, replay
-from neuralmutator.experiment.devices import use_all_cores
-from neuralmutator.experiment.run_folder import RunError
-from neuralmutator.experiment.runner import InterruptedRunError
 
-COMMANDS: dict[type, Callable[[Any], int]] = {
-    Evolve: evolve,
-    Evaluate: evaluate,
-    Replay: replay,
-    Plot: plot,
-    Quine: quine,
-    Nca: nca,
+class Command(NamedTuple):
+    """A command: the module, and in it the dataclass of its options and the function that runs it."""
+
+    module: str
+    options: str
+    function: str
+    about: str
+
+
+COMMANDS = {
+    "evolve": Command("evolve", "Evolve", "evolve", "evolve a population on an environment"),
+    "evaluate": Command("evaluate", "Evaluate", "evaluate", "play the champion of a run on fresh episodes"),
+    "replay": Command("replay", "Replay", "replay", "film the champion of a run"),
+    "plot": Command("plot", "Plot", "plot", "draw the course of runs, of every kind"),
+    "quine": Command("quine", "Quine", "quine", "train networks that output their own weights"),
+    "nca": Command("nca", "Nca", "nca", "train, film and pack cellular automata"),
+    "envs": Command("envs", "Envs", "envs", "list the environments that evolve takes"),
 }
+"""Each is imported when it is called."""
+
+USAGE = """usage: neuralmutator COMMAND [OPTIONS]
+
+Self-replicating neuroevolution: networks that rewrite themselves, evolved.
+
+{commands}
+
+neuralmutator COMMAND --help shows the options of a command. Before or after them:
+  --version                show the version
+  --debug                  show where an error comes from
+  --no-compilation-cache   compile everything anew; also NEURALMUTATOR_COMPILATION_CACHE=0.
+                           Compiled programs are kept in the user's cache folder
+                           (~/.cache/neuralmutator), or in JAX_COMPILATION_CACHE_DIR.
+"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,56 +59,109 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: arguments; those of the process by default.
 
     Returns:
-        Exit status: 0, 2 after bad input (one line on stderr says what), 130 after an interruption.
+        Exit status: 0; 1 after an error of the program, with its traceback; 2 after bad input, with one line on stderr;
+        130 after an interruption; 141 where nobody reads the output any more.
     """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments
     try:
-        options = _parse(list(sys.argv[1:] if argv is None else argv))
-        return COMMANDS[type(options)](options)
-    except (ValueError, RunError) as error:
+        return _run([argument for argument in arguments if argument != "--debug"])
+    except (UserError, RunError) as error:
+        if debug:
+            traceback.print_exc()
         return _complain(str(error))
     except InterruptedRunError as stop:
-        print(f"Stopped after {stop.moment} of {stop.length}; the same with --resume --output {stop.path} goes on.")
+        print(
+            f"Interrupted after {stop.moment} of {stop.length}. To go on, give the same command with "
+            f"--resume --output {stop.path}",
+            flush=True,
+        )
         return 130
     except KeyboardInterrupt:
         _complain("stopped")
         return 130
+    except BrokenPipeError:
+        return 141
     except OSError as error:
+        if debug:
+            traceback.print_exc()
         return _complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    except Exception as error:
+        traceback.print_exc()
+        _complain(f"this is an error of neuralmutator {__version__}, not of your input: {type(error).__name__}")
+        return 1
 
 
-def _parse(argv: list[str]) -> Any:
-    """The options of one command; what tyro says in a box about bad ones becomes the one line of a ValueError."""
-    commands = (
-        Annotated[Evolve, tyro.conf.subcommand("evolve", default=preset(argv))]
-        | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
-        | Annotated[Replay, tyro.conf.subcommand("replay")]
-        | Annotated[Plot, tyro.conf.subcommand("plot")]
-        | Annotated[Quine, tyro.conf.subcommand("quine")]
-        | Annotated[Nca, tyro.conf.subcommand("nca")]
-    )
+def _run(argv: list[str]) -> int:
+    if "--no-compilation-cache" in argv:
+        os.environ["NEURALMUTATOR_COMPILATION_CACHE"] = "0"
+        argv = [argument for argument in argv if argument != "--no-compilation-cache"]
+    if argv[:1] == ["--version"]:
+        print(f"neuralmutator {__version__}")
+        return 0
+    if argv[:1] in (["--help"], ["-h"]):
+        print(USAGE.format(commands="\n".join(f"  {name:10}{command.about}" for name, command in COMMANDS.items())))
+        return 0
+    function, chosen = parse(argv)
+    return function(chosen)
+
+
+def parse(argv: Sequence[str]) -> tuple[Callable[[Any], int], Any]:
+    """The function that a command line calls, and its options; nothing is run.
+
+    Raises:
+        UserError: if there is no such command or option, or a value is not one that the option takes.
+    """
+    if not argv:
+        raise UserError(f"name a command: {', '.join(COMMANDS)}; --help says more")
+    if argv[0] not in COMMANDS:
+        near = difflib.get_close_matches(argv[0], COMMANDS, 1)
+        meant = f"did you mean {near[0]}?" if near else f"known are {', '.join(COMMANDS)}"
+        raise UserError(f"unknown command {argv[0]!r}; {meant}")
+    command = COMMANDS[argv[0]]
+    module = import_module(f"neuralmutator.cli.{command.module}")
+    defaults = module.defaults(argv) if hasattr(module, "defaults") else None
+    return getattr(module, command.function), _parse(getattr(module, command.options), list(argv), defaults)
+
+
+def _parse(kind: Any, argv: list[str], defaults: Any) -> Any:
+    """The options of one command; what tyro says in a box about bad ones becomes the one line of a UserError."""
+    import tyro
+
     boxed = io.StringIO()
     try:
         with contextlib.redirect_stderr(boxed):
-            return tyro.cli(
-                commands,
-                prog="neuralmutator",
-                description="Networks that rewrite themselves, evolved.",
-                args=argv,
-            )
+            given = {} if defaults is None else {"default": defaults}
+            return tyro.cli(kind, prog=f"neuralmutator {argv[0]}", args=argv[1:], **given)
     except SystemExit as stop:
         if not stop.code:
             raise
-        inside = [line.strip("│ ") for line in boxed.getvalue().splitlines() if line.startswith("│")]
-        end = next((i for i, line in enumerate(inside) if set(line) == {"─"}), len(inside))
-        raise ValueError(" ".join(inside[:end]) or boxed.getvalue()) from stop
+        said = re.sub(r"[\u2500-\u257f]+", " ", boxed.getvalue()).split("For full helptext")[0]
+        raise UserError(" ".join(said.split())) from stop
 
 
 def _complain(text: str) -> int:
-    print(f"neuralmutator: {' '.join(text.split())}", file=sys.stderr)
+    print(f"neuralmutator: {' '.join(text.split())}", file=sys.stderr, flush=True)
     return 2
 
 
 def command() -> None:
     """The console script, which has the process and all its cores to itself."""
-    use_all_cores()
-    sys.exit(main())
+    options.own_process = True
+    try:
+        status = main()
+    except SystemExit as stop:
+        status = stop.code if isinstance(stop.code, int) else 1
+    except KeyboardInterrupt:  # while this program was imported, or another one while it was stopping
+        status = 130
+    if status == 130:
+        # A second stop must not disturb the end, which waits for nothing that is being compiled or computed.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        status = 141
+    if status in (130, 141):
+        # Python would wait for compiler threads, and complain about the closed pipe.
+        os._exit(status)
+    sys.exit(status)

@@ -1,23 +1,22 @@
-"""``neuralmutator nca train``, ``film``, ``page`` and ``pack``."""
+"""``neuralmutator nca train``, ``film``, ``page``, ``pack`` and ``import``."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import tyro
 
 from neuralmutator import nca as automata
-from neuralmutator.cli.options import RunOptions
-from neuralmutator.experiment import nca as runs
-from neuralmutator.experiment.nca import BUNDLED, FilmConfig, NcaConfig
-from neuralmutator.experiment.page import write_page
-from neuralmutator.experiment.run_folder import RunFolder
-from neuralmutator.plots.nca import film_frames, film_strip, loss_figure, pool_sheet
+from neuralmutator.cli.options import RunOptions, prepare_jax, run_story
+from neuralmutator.plots.nca import film_frames
 from neuralmutator.plots.video import check_video, write_video
-
-STRIP = (0, 8, 16, 24, 32, 40, 48, 64, 80, 96, 128, 200, 300, 400, 600, 800)
-"""Updates that the film strip of a run shows."""
+from neuralmutator.runs.automata import BUNDLED, load, pack
+from neuralmutator.runs.errors import construction
+from neuralmutator.runs.film import FilmConfig, film
+from neuralmutator.runs.foreign import Order, import_automaton
+from neuralmutator.runs.nca import NcaConfig
+from neuralmutator.runs.page import write_page
+from neuralmutator.runs.targets import load_target
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,16 +56,49 @@ class Page:
     """The page."""
     size: int = 96
     """Height and width of its grid, cells."""
+    labels: tuple[str, ...] = ()
+    """What the automata are called on it, one for each; what they grow and how they were trained if not given."""
 
 
 @dataclass(frozen=True)
 class Pack:
-    """Write the automaton of a run as one small file, in 8 bits, that film and page take."""
+    """Write the automaton of a run as one small file that film and page take: in 8 bits, unless --exact."""
 
     run: tyro.conf.Positional[str]
-    """The run folder."""
+    """A run folder, a packed automaton, or a bundled one by name."""
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("automaton.npz")
     """The file, .npz."""
+    label: str | None = None
+    """What the automaton is called; what it grows and how it was trained if not given."""
+    exact: bool = False
+    """Keep the parameters as they are: three times as large."""
+
+
+@dataclass(frozen=True)
+class Import:
+    """Turn the weights of an automaton that was trained elsewhere into a file that film and page take, without loss.
+
+    Takes the JSON files of the page of "Growing Neural Cellular Automata" (bytes or floats), TensorFlow.js graph models
+    of its notebook, and JSON or .npz files with w1, b1, w2 and b2, each of them floats or codes with scale and offset.
+    """
+
+    weights: tyro.conf.Positional[Path]
+    """The file of weights."""
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("automaton.npz")
+    """The file that is written, .npz."""
+    label: Annotated[str | None, tyro.conf.arg(aliases=["--name"])] = None
+    """What the automaton is called; the name of the file if not given."""
+    target: str | None = None
+    """What it was trained for: an image file with alpha, or an emoji; what it grows in 200 updates if not given."""
+    size: int = 40
+    """Longer side of the target, cells."""
+    padding: int = 16
+    """Empty cells on each side of it."""
+    fire_rate: float = 0.5
+    """Probability that a cell changes in an update."""
+    order: Order | None = None
+    """How the rows of w1 are sorted: all channels of one filter together, or all filters of one channel together (as
+    depthwise convolutions give them); channels for a TensorFlow.js graph and filters for all others if not given."""
 
 
 @dataclass(frozen=True)
@@ -77,67 +109,68 @@ class Nca:
         Annotated[Train, tyro.conf.subcommand("train", prefix_name=False)]
         | Annotated[Film, tyro.conf.subcommand("film", prefix_name=False)]
         | Annotated[Page, tyro.conf.subcommand("page", prefix_name=False)]
-        | Annotated[Pack, tyro.conf.subcommand("pack", prefix_name=False)],
+        | Annotated[Pack, tyro.conf.subcommand("pack", prefix_name=False)]
+        | Annotated[Import, tyro.conf.subcommand("import", prefix_name=False)],
         tyro.conf.arg(name=""),
     ]
 
 
 def nca(options: Nca) -> int:
     """Runs the command; exit status 0."""
-    if isinstance(options.command, Film):
-        return _film(options.command)
-    if isinstance(options.command, Page):
-        return _page(options.command)
-    if isinstance(options.command, Pack):
+    if isinstance(options.command, Train):
+        return _train(options.command)
+    prepare_jax()
+    with construction():
+        if isinstance(options.command, Film):
+            return _film(options.command)
+        if isinstance(options.command, Page):
+            return _page(options.command)
+        if isinstance(options.command, Import):
+            return _import(options.command)
         return _pack(options.command)
-    return _train(options.command)
 
 
 def _train(options: Train) -> int:
-    output = options.folder(f"nca-{options.config.regime}")
-    result = runs.train(
-        options.config, output, resume=options.resume, show=not options.quiet, save_every=options.save_every
-    )
-    pictures(output)
-    print(
-        f"{output}: {result['steps']} training steps in {result['seconds']:.0f} s, {result['num_params']:,} parameters"
-    )
-    print(f"log10 loss of the last 100: {result['log10_loss_of_last_100']:.2f}")
+    config = options.config
+    output = options.folder(f"nca-{config.regime}")
+    run_story("nca", config, options, output, f"{config.regime} {config.target}", config.steps)
     return 0
-
-
-def pictures(path: Path) -> None:
-    """Draws the loss curve, the film strip and the sheet of the pool into the folder of a finished run."""
-    config, target, params = runs.load(path)
-    folder, name = RunFolder(path), f"{config.target}, {config.regime}"
-    loss_figure(folder.metrics(), f"Training: {name}", config.drop_at).savefig(path / "training.png")
-    frames = runs.film(config, params, target.shape[:2], FilmConfig(steps=max(STRIP))) / 255
-    shown = [*(frames[t] for t in STRIP), np.asarray(automata.to_rgb(target))]
-    labels = [*(f"step {t}" for t in STRIP), "target"]
-    film_strip(shown, labels, f"Growth: {name}", columns=9).savefig(path / "growth.png")
-    grids = folder.load_arrays("pool", ("grids",))["grids"]
-    if len(grids):
-        pool_sheet(np.asarray(automata.to_rgb(grids)), f"Pool: {name}").savefig(path / "pool.png")
 
 
 def _film(options: Film) -> int:
     check_video(options.output, options.fps)
     if options.scale < 1:
         raise ValueError(f"scale must be at least 1, got {options.scale}")
-    config, target, params = runs.load(options.run)
-    frames = runs.film(config, params, target.shape[:2], options.config)
+    frames = film(load(options.run), options.config)
     print(write_video(film_frames(frames, options.scale), options.output, options.fps))
     return 0
 
 
 def _page(options: Page) -> int:
-    models = [runs.load(run) for run in options.runs]
+    if options.labels and len(options.labels) != len(options.runs):
+        raise ValueError(f"labels must be one for each of {len(options.runs)} automata, got {len(options.labels)}")
+    models = [load(run) for run in options.runs]
+    if options.labels:
+        models = [replace(model, label=label) for model, label in zip(models, options.labels, strict=True)]
     path = write_page(models, options.output, options.size)
     print(f"{path}: {len(models)} automata, {path.stat().st_size / 1000:.0f} kB")
     return 0
 
 
 def _pack(options: Pack) -> int:
-    path = runs.pack(runs.load(options.run), options.output)
+    path = pack(load(options.run), options.output, options.label, options.exact)
     print(f"{path}: {path.stat().st_size / 1000:.1f} kB")
+    return 0
+
+
+def _import(options: Import) -> int:
+    target = None if options.target is None else load_target(options.target, options.size, options.padding)
+    label = options.weights.stem if options.label is None else options.label
+    model = import_automaton(options.weights, label, target, options.fire_rate, options.order)
+    path = pack(model, options.output, exact=True)
+    kind = "8 bits" if isinstance(model.weights, automata.Quantized) else "32 bits"
+    print(
+        f"{path}: {label}, {model.channels} channels, {model.params.size:,} parameters in {kind}, "
+        f"{path.stat().st_size / 1000:.1f} kB"
+    )
     return 0

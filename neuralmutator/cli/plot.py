@@ -1,35 +1,41 @@
-"""``neuralmutator plot RUN…``: the course of one run, or median and interquartile band of several."""
+"""``neuralmutator plot RUN…``: the course of one run, or of several of one kind."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
 
-from neuralmutator.experiment.run_folder import RunFolder
-from neuralmutator.plots.training import training_figure
+from neuralmutator.runs.errors import UserError
 
 
 @dataclass(frozen=True)
 class Plot:
-    """Draw fitness, self-replication error, mutator drift, species, topology and strategy genes of runs."""
+    """Draw the course of runs.
+
+    Of an evolution: fitness, self-replication error, mutators, species and topology; of a quine: loss and unexplained
+    share; of an automaton: loss.
+    """
 
     runs: tyro.conf.Positional[tuple[Path, ...]]
-    """Run folders; several give the median and the interquartile band."""
+    """Run folders of one kind; several evolutions give the median and the interquartile band."""
     output: Path | None = None
     """The picture; training.png in the first run's folder if not given."""
     title: str | None = None
+    """Heading of the picture."""
 
 
 def plot(options: Plot) -> int:
     """Runs the command; exit status 0."""
     if not options.runs:
-        raise ValueError("name at least one run folder")
+        raise UserError("name at least one run folder")
+    from neuralmutator.runs.folder import RunFolder
+    from neuralmutator.runs.stories import story_of
+
     folders = [RunFolder(run) for run in options.runs]
-    envs = sorted({folder.config.env for folder in folders})
-    several = f", {len(folders)} runs" if len(folders) > 1 else f", seed {folders[0].config.seed}"
-    figure = training_figure(
-        [folder.metrics() for folder in folders], title=options.title or " + ".join(envs) + several
-    )
+    kinds = {folder.kind: folder for folder in folders}
+    if len(kinds) > 1:
+        raise UserError(f"runs must be of one kind, got {' and '.join(sorted(kinds))}")
+    figure = story_of(folders[0]).figure(folders, options.title)
     output = options.output or folders[0].path / "training.png"
     figure.savefig(output, dpi=150)
     print(output)

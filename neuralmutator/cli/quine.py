@@ -3,15 +3,12 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-import numpy as np
 import tyro
 
-from neuralmutator.cli.options import RunOptions
-from neuralmutator.experiment import quine as runs
-from neuralmutator.experiment.paper import compare
-from neuralmutator.experiment.quine import AuxiliaryConfig, QuineConfig
-from neuralmutator.experiment.run_folder import RunFolder
-from neuralmutator.plots.quine import training_figure, weights_figure
+from neuralmutator.cli.options import RunOptions, prepare_jax, run_story
+from neuralmutator.runs.auxiliary import AuxiliaryConfig
+from neuralmutator.runs.errors import UserError
+from neuralmutator.runs.quine import QuineConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,35 +57,18 @@ def quine(options: Quine) -> int:
 def _train(options: Train) -> int:
     config = options.config
     output = options.folder(f"quine-{config.method}")
-    result = runs.train(config, output, resume=options.resume, show=not options.quiet, save_every=options.save_every)
-    folder = RunFolder(output)
-    unit = "regeneration" if config.method in ("regeneration", "homeostatic") else "epoch"
-    training_figure({config.method: folder.metrics()}, f"Quine, {config.method}", unit).savefig(output / "training.png")
-    with np.load(output / "weights.npz") as data:
-        width = 1 if config.encoding == "raw" else config.width
-        title = f"{config.method}: loss {result['loss']:.3g}, unexplained {result['unexplained']:.3g}"
-        figure = weights_figure(data["params"], data["predictions"], (width, *config.hidden, 1), title)
-    figure.savefig(output / "weights.png")
-    if result["diverged_in_epoch"] is not None:
-        print(f"Diverged in epoch {result['diverged_in_epoch']}.")
-    print(f"{output}: {result['num_params']:,} weights, {result['seconds']:.1f} s")
-    print(
-        f"Loss {result['initial_loss']:.4g} -> {result['loss']:.4g}; unexplained {result['unexplained']:.3g}, "
-        f"correlation {result['correlation']:.3f}, margin {result['margin']:.2g}, quotient {result['quotient']:.2f}, "
-        f"std of the weights {result['weight_std']:.2g}"
-    )
-    kinds = result["fixed_point_after_regenerations"]
-    print("Fixed point after regenerations: " + ", ".join(f"{n}: {kind}" for n, kind in kinds.items()))
+    run_story("quine", config, options, output, f"quine {config.method}", config.epochs)
     return 0
 
 
 def _paper(options: Train) -> int:
     if options.seeds < 1:
-        raise ValueError(f"seeds must be at least 1, got {options.seeds}")
+        raise UserError(f"seeds must be at least 1, got {options.seeds}")
     if options.resume or options.config != QuineConfig(seed=options.config.seed):
-        raise ValueError(
-            "--paper runs the paper's own networks and methods: of the other options it takes --seed alone"
-        )
+        raise UserError("--paper runs the paper's own networks and methods: of the other options it takes --seed alone")
+    prepare_jax()
+    from neuralmutator.runs.paper import compare
+
     output = options.folder("quine-paper")
     print(compare(output, options.seeds, options.config.seed, show=not options.quiet))
     print(output)
@@ -96,12 +76,7 @@ def _paper(options: Train) -> int:
 
 
 def _auxiliary(options: Auxiliary) -> int:
-    output = options.folder("auxiliary")
-    result = runs.auxiliary(
-        options.config, output, resume=options.resume, show=not options.quiet, save_every=options.save_every
+    run_story(
+        "auxiliary", options.config, options, options.folder("auxiliary"), "auxiliary quine", options.config.epochs
     )
-    training_figure({result["recipe"]: RunFolder(output).metrics()}, "Auxiliary quine").savefig(output / "training.png")
-    print(f"{output}: {result['num_params']:,} weights, {result['seconds']:.1f} s, {result['recipe']}")
-    parts = ", ".join(f"{name} {share:.3g}" for name, share in result["unexplained_by_part"].items())
-    print(f"Accuracy {100 * result['accuracy']:.2f} %; unexplained {result['unexplained']:.3g} ({parts})")
     return 0

@@ -5,11 +5,8 @@ from pathlib import Path
 
 import tyro
 
-from neuralmutator.envs import action_names, observation_names
-from neuralmutator.experiment.config import build_policy
-from neuralmutator.experiment.play import record
-from neuralmutator.experiment.run_folder import RunFolder
-from neuralmutator.plots.replay import replay_video
+from neuralmutator.cli.options import prepare_jax
+from neuralmutator.runs.errors import UserError, construction
 
 
 @dataclass(frozen=True)
@@ -25,18 +22,32 @@ class Replay:
     max_steps: int | None = None
     """Ends the film early."""
     fps: int = 30
+    """Frames per second."""
 
 
 def replay(options: Replay) -> int:
     """Runs the command; exit status 0."""
-    for name in ("max_steps", "fps"):
-        if (value := getattr(options, name)) is not None and value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}")
+    for name, least in (("max_steps", 1), ("fps", 1), ("seed", 0)):
+        if (value := getattr(options, name)) is not None and value < least:
+            raise UserError(f"{name} must be at least {least}, got {value}")
     if options.output is not None and options.output.suffix not in (".mp4", ".gif"):
-        raise ValueError(f"output must end in .mp4 or .gif, got {options.output}")
+        raise UserError(f"output must end in .mp4 or .gif, got {options.output}")
+    prepare_jax()
+    from neuralmutator.envs import action_names, observation_names
+    from neuralmutator.fitness.host import record
+    from neuralmutator.plots.replay import replay_video
+    from neuralmutator.runs.builders import build_policy
+    from neuralmutator.runs.champion import read_champion
+    from neuralmutator.runs.config import Config
+    from neuralmutator.runs.folder import RunFolder
+
     folder = RunFolder(options.run)
-    config, champion = folder.config, folder.load_champion()
-    recording = record(config.env, build_policy(config), champion, options.seed, options.max_steps)
+    config = folder.config(Config, "evolution")
+    with construction():
+        policy = build_policy(config)
+    champion = read_champion(folder, policy)
+    with construction():
+        recording = record(config.env, policy, champion, options.seed, options.max_steps)
     output = options.output or folder.path / "replay.mp4"
     names = observation_names(config.env, recording.observations[0].size)
     actions = action_names(config.env, recording.activations[-1].shape[1])

@@ -1,16 +1,27 @@
 """What everything else is built of: the step, the genome, its evaluation."""
 
 from neuralmutator.core.batching import default_block_size, each, in_blocks
-from neuralmutator.core.evaluation import Fitness, PopulationFitness, evaluate, evaluate_members
-from neuralmutator.core.genome import Genome, chunks, flatten, take, unflatten
+from neuralmutator.core.evaluation import (
+    Fitness,
+    Info,
+    PopulationFitness,
+    check_fitness,
+    evaluate,
+    evaluate_members,
+    value_and_info,
+)
+from neuralmutator.core.genome import Genome, cast, chunks, flatten, is_finite, take, unflatten
 from neuralmutator.core.step import PyTree, Step, rollout
 
 __all__ = [
     "Fitness",
     "Genome",
+    "Info",
     "PopulationFitness",
     "PyTree",
     "Step",
+    "cast",
+    "check_fitness",
     "chunks",
     "default_block_size",
     "each",
@@ -18,7 +29,9 @@ __all__ = [
     "evaluate_members",
     "flatten",
     "in_blocks",
+    "is_finite",
     "rollout",
     "take",
     "unflatten",
+    "value_and_info",
 ]

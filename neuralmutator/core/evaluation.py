@@ -1,4 +1,17 @@
-"""What a fitness is, and how a population is evaluated by one."""
+"""What a fitness is, and how a population is evaluated by one.
+
+A fitness is a function ``(key, genome) -> value`` or ``(key, genome) -> (value, info)``:
+
+*   the value is a scalar, higher is better; it is used as f32. A value that is not finite ranks last.
+*   the info is a dict by name, of numbers or arrays. **Infos are summed over the members of a population**, along the
+    leading axis only, so an array keeps its shape. What should be a mean must be divided by its reader.
+
+It is pure, so that it can be traced. A fitness may also have
+
+*   a method ``many(keys, population, block_size)``, its own batched evaluation; see `PopulationFitness`;
+*   an attribute ``runs_on_host = True``: it takes a whole population and is not traceable. Such a fitness is used with
+    ask and tell; whatever evaluates inside a traced step refuses it.
+"""
 
 from collections.abc import Callable
 from functools import partial
@@ -10,22 +23,19 @@ import jax.numpy as jnp
 from neuralmutator.core.batching import in_blocks
 from neuralmutator.core.genome import Genome
 
-# A fitness takes a key and one genome; it gives a scalar, higher is better, or (scalar, info) with a dict of scalars
-# that a generation reports as sums over the population.
-Fitness = Callable[[jax.Array, Genome], Any]
+Info = dict[str, jax.Array]
+Fitness = Callable[[jax.Array, Genome], Any]  # (key, genome) -> scalar, or (scalar, info); see above
 
 
 @runtime_checkable
 class PopulationFitness(Protocol):
-    """A fitness that knows better than ``vmap`` how to evaluate a whole population; `fitness.episodes`, say."""
+    """A fitness with its own batched evaluation, used instead of ``vmap``; `fitness.episodes`, say."""
 
     def __call__(self, key: jax.Array, genome: Genome) -> Any:
         """What any fitness gives: the value f32[] of one genome, and perhaps an info."""
 
-    def many(
-        self, keys: jax.Array, population: Genome, block_size: int | None
-    ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """Fitness f32[N] of every member, and what is reported of each, [N].
+    def many(self, keys: jax.Array, population: Genome, block_size: int | None) -> tuple[jax.Array, Info]:
+        """Fitness f32[N] of every member, and what is reported of each, [N, ...].
 
         Args:
             keys: one per member [N], or a single one that all members meet.
@@ -36,16 +46,19 @@ class PopulationFitness(Protocol):
 
 def evaluate(
     fitness: Fitness, keys: jax.Array, population: Genome, block_size: int | None = None
-) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Fitness f32[N] of every member, and the sums of what the fitness function reports; see `evaluate_members`."""
+) -> tuple[jax.Array, Info]:
+    """Fitness f32[N] of every member, and the fitness function's infos, summed over the members.
+
+    Arguments and errors: see `evaluate_members`.
+    """
     values, info = evaluate_members(fitness, keys, population, block_size)
-    return values, jax.tree.map(jnp.sum, info)
+    return values, jax.tree.map(partial(jnp.sum, axis=0), info)
 
 
 def evaluate_members(
     fitness: Fitness, keys: jax.Array, population: Genome, block_size: int | None = None
-) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Fitness f32[N] of every member, and what the fitness function reports of each, [N].
+) -> tuple[jax.Array, Info]:
+    """Fitness f32[N] of every member, and what the fitness function reports of each, [N, ...].
 
     Args:
         fitness: the fitness function.
@@ -57,15 +70,49 @@ def evaluate_members(
         ValueError: if the fitness is not a scalar.
     """
 
-    def one(key: jax.Array, genome: Genome) -> tuple[jax.Array, dict[str, jax.Array]]:
-        result = fitness(key, genome)
-        value, info = result if isinstance(result, tuple) else (result, {})
-        if jnp.shape(value) != ():
-            raise ValueError(f"fitness must return a scalar, got an array of shape {jnp.shape(value)}")
-        return jnp.asarray(value, jnp.float32), info
+    def one(key: jax.Array, genome: Genome) -> tuple[jax.Array, Info]:
+        return value_and_info(fitness, key, genome)
 
     if isinstance(fitness, PopulationFitness):
-        return fitness.many(keys, population, block_size)
+        values, info = fitness.many(keys, population, block_size)
+        return jnp.asarray(values, jnp.float32), info
     if keys.ndim == 0:
         return in_blocks(partial(one, keys), block_size, population)
     return in_blocks(one, block_size, keys, population)
+
+
+def value_and_info(fitness: Fitness, key: jax.Array, genome: Genome) -> tuple[jax.Array, Info]:
+    """Fitness f32[] of one genome, and its info, empty if it gives none.
+
+    Raises:
+        ValueError: if the fitness is not a scalar, or the info is not a dict.
+    """
+    result = fitness(key, genome)
+    value, info = result if isinstance(result, tuple) else (result, {})
+    if jnp.shape(value) != ():
+        raise ValueError(f"fitness must return a scalar, got an array of shape {jnp.shape(value)}")
+    if not isinstance(info, dict):
+        raise ValueError(f"info of the fitness must be a dict of numbers or arrays, got {type(info).__name__}")
+    return jnp.asarray(value, jnp.float32), info
+
+
+def check_fitness(fitness: Fitness, genome: Genome | None) -> None:
+    """Checks a fitness before anything is computed.
+
+    A plain function is traced once with an abstract genome. One with a batched evaluation is checked when it is
+    evaluated: tracing an environment takes seconds.
+
+    Args:
+        fitness: the fitness function.
+        genome: an abstract genome (``jax.eval_shape``); None: the returned value is not checked.
+
+    Raises:
+        ValueError: if the fitness cannot be called, runs on the host, or does not return a scalar.
+    """
+    if not callable(fitness):
+        raise ValueError(f"fitness must be a function (key, genome) -> scalar, got {fitness!r}")
+    if getattr(fitness, "runs_on_host", False):
+        raise ValueError(f"fitness {type(fitness).__name__} is evaluated on the host: use ask and tell")
+    if genome is not None and not isinstance(fitness, PopulationFitness):
+        key = jax.eval_shape(lambda: jax.random.key(0))
+        jax.eval_shape(partial(value_and_info, fitness), key, genome)

@@ -10,6 +10,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from neuralmutator.core import check
+
 PyTree = Any
 Step = Callable[[jax.Array, PyTree], tuple[PyTree, PyTree]]
 
@@ -29,13 +31,13 @@ def rollout(
         start: the first moment.
 
     Raises:
-        ValueError: if `key` is not one of ``jax.random.key``.
+        ValueError: if `key` is not one of ``jax.random.key``, or `length` is not a whole number of at least 0.
 
     Returns:
         The last state, and the infos stacked to ``[length, ...]``.
     """
-    if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
-        raise ValueError(f"key must come from jax.random.key, got an array of dtype {key.dtype}")
+    check.random_key(key=key)
+    check.whole(0, length=length)
 
     def moment(state: PyTree, t: jax.Array) -> tuple[PyTree, PyTree]:
         return step(jax.random.fold_in(key, t), state)

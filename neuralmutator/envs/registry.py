@@ -65,6 +65,11 @@ ROWS: dict[str, Row] = {
 """One row for each environment that is ours, or that has labels. Ours come before gymnax's of the same name."""
 
 
+def is_ours(name: str) -> bool:
+    """Whether an environment is one of this library's, not gymnax's; `name` may hold options."""
+    return ROWS.get(_base(name), Row()).factory is not None
+
+
 def names() -> tuple[str, ...]:
     """Names of all environments that `make` knows, sorted."""
     return tuple(sorted({*(name for name, row in ROWS.items() if row.factory), *gymnax.registered_envs}))

@@ -2,7 +2,7 @@
 
 from neuralmutator.fitness.combination import combine
 from neuralmutator.fitness.episode import episodes, play
-from neuralmutator.fitness.host import gymnasium
+from neuralmutator.fitness.host import gymnasium, on_host, rollout_on_host
 from neuralmutator.fitness.sharding import sharded
 
-__all__ = ["combine", "episodes", "gymnasium", "play", "sharded"]
+__all__ = ["combine", "episodes", "gymnasium", "on_host", "play", "rollout_on_host", "sharded"]

@@ -1,179 +1,65 @@
-"""Fitness by episodes on gymnax environments."""
+"""Fitness by episodes in JAX environments: ours, gymnax's and those of the same interface."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
-from gymnax.environments import spaces
 from gymnax.environments.environment import Environment
 
 from neuralmutator import envs
-from neuralmutator.core import each
+from neuralmutator.core import check, each
 from neuralmutator.core.genome import Genome, take
-from neuralmutator.networks import Network, check_fit, policy_step
+from neuralmutator.fitness.player import Life, Player, make_player
+from neuralmutator.networks import Network
+from neuralmutator.networks.normalisation import MOMENTS
 
-SEGMENT = 25  # steps between two looks at whether every episode has ended
 GROUP = 5  # at most so many episodes of a member wait for each other, where a member has its own
 
 Play = Callable[[jax.Array, Genome], tuple[jax.Array, jax.Array]]
+Env: TypeAlias = str | Environment | tuple[Environment, Any] | envs.Task
 
 
-def make(env: str | Environment, env_params: Any = None) -> tuple[Environment, Any]:
-    """An environment and its parameters, from its name (ours and gymnax's, see `envs.make`) or from itself.
-
-    Raises:
-        ValueError: if no environment has that name.
-    """
-    made, params = envs.make(env) if isinstance(env, str) else (env, env.default_params)
-    return made, params if env_params is None else env_params
-
-
-def sizes(env: str | Environment, env_params: Any = None) -> tuple[tuple[int, ...], int]:
-    """Shape of an environment's observation as a policy sees it, and the number of outputs that its actions need."""
-    env, params = make(env, env_params)
-    observation, _ = jax.eval_shape(env.reset, jax.random.key(0), params)
-    return observation.shape or (1,), _num_outputs(env.action_space(params))
-
-
-def _num_outputs(space: Any) -> int:
-    if isinstance(space, spaces.Discrete):
-        return int(space.n)
-    if isinstance(space, spaces.Box):
-        return max(1, int(jnp.prod(jnp.array(space.shape))))
-    raise ValueError(f"actions must be Discrete or Box, got {type(space).__name__}")
-
-
-def _to_action(space: Any) -> Callable[[jax.Array], jax.Array]:
-    """Outputs f32[act] to an action: argmax, or clipped to the bounds."""
-    if isinstance(space, spaces.Discrete):
-        return jnp.argmax
-    return lambda output: jnp.clip(output.reshape(space.shape), space.low, space.high)
-
-
-class _Life(NamedTuple):
-    """An episode on its way."""
-
-    state: list[jax.Array]  # what changes in the environment's
-    observation: jax.Array
-    memory: Any  # of the policy
-    total: jax.Array  # f32[] rewards so far
-    length: jax.Array  # i32[] steps so far
-    alive: jax.Array  # bool[]
-
-
-class _Player(NamedTuple):
-    """An episode in pieces."""
-
-    begin: Callable[[jax.Array], tuple[Any, _Life]]  # (key) -> what never changes in an episode, life
-    think: Callable[[Genome, Any, jax.Array], tuple[Any, jax.Array]]  # (…, memory, observation) -> memory, output
-    move: Callable[..., _Life]  # (what never changes, life, memory, output) -> life after a step
-    segment: int  # steps between two looks at whether episodes have ended
-    images: bool  # whether observations are some
-
-
-def _changing(env: Environment, params: Any) -> tuple[Any, list[bool]]:
-    """Structure of the environment's state, and which leaves a step changes; a terrain, say, it passes on as it is."""
-    key = jax.random.key(0)
-    leaves, structure = jax.tree.flatten(jax.eval_shape(env.reset_env, key, params)[1])
-
-    def step(leaves: list[jax.Array]) -> list[jax.Array]:
-        state, action = jax.tree.unflatten(structure, leaves), env.action_space(params).sample(key)
-        return jax.tree.leaves(env.step_env(key, state, action, params)[1])
-
-    program = jax.make_jaxpr(step)(leaves).jaxpr
-    return structure, [after is not before for before, after in zip(program.invars, program.outvars, strict=True)]
-
-
-def _player(env: str | Environment, policy: Network, max_steps: int | None, env_params: Any) -> _Player:
-    """Raises ValueError as `play` does."""
-    env, params = make(env, env_params)
-    check_fit(policy, env.name, *sizes(env, params))
-    limit = int(params.max_steps_in_episode)
-    if max_steps is not None:
-        if not isinstance(max_steps, int) or max_steps < 1:
-            raise ValueError(f"max_steps must be a whole number of at least 1, got {max_steps!r}")
-        limit = min(limit, max_steps)
-    to_action = _to_action(env.action_space(params))
-    shape, _ = sizes(env, params)
-
-    def see(observation: jax.Array) -> jax.Array:
-        if observation.dtype != jnp.uint8:
-            observation = observation.astype(jnp.float32)
-        return observation.reshape(shape)
-
-    structure, changing = _changing(env, params)
-
-    def changed(leaves: list[jax.Array], wanted: bool = True) -> list[jax.Array]:
-        return [x for x, changes in zip(leaves, changing, strict=True) if changes == wanted]
-
-    def begin(key: jax.Array) -> tuple[Any, _Life]:
-        key_reset, key_steps = jax.random.split(key)
-        observation, state = env.reset_env(key_reset, params)
-        # Counters of some environments start as weakly typed Python numbers, which no loop can carry.
-        leaves, observation, memory = jax.tree.map(
-            lambda x: jax.lax.convert_element_type(x, jnp.result_type(x)),
-            (jax.tree.leaves(state), observation, policy.initial_state),
-        )
-        life = _Life(changed(leaves), observation, memory, jnp.float32(0), jnp.int32(0), jnp.bool_(True))
-        return (key_steps, changed(leaves, False)), life
-
-    def think(genome: Genome, memory: Any, observation: jax.Array) -> tuple[Any, jax.Array]:
-        return policy_step(policy, genome)(memory, see(observation))
-
-    def move(fixed: Any, life: _Life, memory: Any, output: jax.Array) -> _Life:
-        key_steps, parts = fixed[0], (iter(fixed[1]), iter(life.state))
-        state = jax.tree.unflatten(structure, [next(parts[changes]) for changes in changing])
-        observation, state, reward, terminated, _ = env.step_env(
-            jax.random.fold_in(key_steps, life.length), state, to_action(output), params
-        )
-        length = life.length + 1
-        going = ~(terminated | (length >= limit))
-        moving = changed(jax.tree.leaves(state))
-        after = _Life(moving, observation, memory, life.total + reward, length, going)
-        return jax.tree.map(lambda new, old: jnp.where(life.alive, new, old).astype(old.dtype), after, life)
-
-    return _Player(begin, think, move, min(SEGMENT, limit), len(shape) == 3)
-
-
-def play(env: str | Environment, policy: Network, *, max_steps: int | None = None, env_params: Any = None) -> Play:
+def play(env: Env, policy: Network, *, max_steps: int | None = None, env_params: Any = None) -> Play:
     """One episode: ``(key, genome) -> (return f32[], length i32[])``.
 
-    The policy's output is the action clipped to its bounds, or the argmax where actions are discrete. The episode ends
-    when the environment says so, or at its time limit; nothing is reset, and only sums are carried.
+    The policy's outputs become an action as `envs.task` says: the argmax where actions are discrete, else clipped to
+    the bounds. An episode ends when the environment says so, or at its time limit; nothing is reset, and only sums are
+    carried. Where an output is NaN, so is the return.
 
     Args:
-        env: name of a gymnax environment, or one.
-        policy: network from observations to one output per action (discrete) or action dimension (continuous).
-        max_steps: a shorter time limit.
+        env: name of an environment, an environment, what ``gymnax.make`` returns, or a task; see `envs.task`.
+        policy: network from observations to the outputs that an action needs. It takes observations in their own shape,
+            or flattened to one vector, whichever fits.
+        max_steps: a time limit shorter than the environment's own.
         env_params: parameters of the environment; its own defaults if None.
 
     Raises:
-        ValueError: if the environment is unknown, or the policy's shapes are not those of the environment.
+        ValueError: if the environment is unknown, the policy does not fit it, or a number is below 1.
     """
-    player = _player(env, policy, max_steps, env_params)
+    life_of = make_player(envs.task(env, env_params), policy, max_steps)
 
     def episode(key: jax.Array, genome: Genome) -> tuple[jax.Array, jax.Array]:
-        fixed, life = player.begin(key)
+        fixed, life = life_of.begin(key)
 
-        def step(life: _Life, _: None) -> tuple[_Life, None]:
-            return player.move(fixed, life, *player.think(genome, life.memory, life.observation)), None
+        def step(life: Life, _: None) -> tuple[Life, None]:
+            return life_of.move(fixed, life, *life_of.think(genome, life.memory, life.observation)), None
 
         life = jax.lax.while_loop(
-            lambda life: life.alive, lambda life: jax.lax.scan(step, life, None, player.segment)[0], life
+            lambda life: life.alive, lambda life: jax.lax.scan(step, life, None, life_of.segment)[0], life
         )
         return life.total, life.length
 
     return episode
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Episodes:
-    """Fitness: mean return of several episodes; reports ``env_steps``, the steps that were lived. See `episodes`."""
+    """Fitness: mean return of several episodes. See `episodes`."""
 
-    player: _Player
+    player: Player
     count: int
 
     def __call__(self, key: jax.Array, genome: Genome) -> tuple[jax.Array, dict[str, jax.Array]]:
@@ -186,70 +72,109 @@ class Episodes:
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
         """Fitness of a population [N]; see `PopulationFitness`.
 
-        Members whose episodes have ended make room in the blocks for others; episodes that all meet are made only once.
+        Lives are arrays [episodes, columns]. A column is a member with its episodes, or with some of them where members
+        have their own; all of a column wait for the longest. Columns live in blocks, and one whose episodes have ended
+        makes room for others. Episodes that all members meet are begun only once.
         """
         rows = population.policy.shape[0]
         own = keys.ndim == 1  # whether members have episodes of their own
-        # A column is a member with its episodes, or with some of them: all wait for the longest of a column.
         parts = self._parts() if own and block_size else 1
         columns = rows * parts
         size = -(-columns // -(-columns // ((block_size or rows) * parts)))  # blocks of one size
-        # Lives are [episodes, columns]: the longer axis last, or a CPU's vectors would be mostly empty.
-        split, begin = partial(jax.random.split, num=self.count), jax.vmap(self.player.begin)
-        keys = jax.vmap(split, out_axes=1)(keys).reshape(-1, columns) if own else split(keys)
-        fixed, lives = (jax.vmap(begin, 1, 1) if own else begin)(keys)
-        if not own:
-            lives = jax.tree.map(lambda x: jnp.repeat(x[:, None], columns, axis=1), lives)
-        move = jax.vmap(jax.vmap(self.player.move, (0 if own else None, 0, 0, 0)))
+        fixed, lives = self._begin(keys, columns)
 
-        def live(population: Genome, fixed: Any, lives: _Life) -> _Life:
-            def step(lives: _Life, _: None) -> tuple[_Life, None]:
-                return move(fixed, lives, *self._think(population, lives.memory, lives.observation)), None
+        def live(columns: jax.Array, lives: Life) -> Life:
+            return self._live(take(population, columns % rows), _columns(fixed, columns) if own else fixed, lives, own)
 
-            return jax.lax.scan(step, lives, None, self.player.segment)[0]
-
-        def block(index: jax.Array, lives: _Life) -> _Life:
-            def some(x: jax.Array) -> jax.Array:
-                return x[:, index]
-
-            of_some = jax.tree.map(some, fixed) if own else fixed
-            lived = live(take(population, index % rows), of_some, jax.tree.map(some, lives))
-            return jax.tree.map(lambda all_, new: all_.at[:, index].set(new), lives, lived)
-
-        def segment(lives: _Life) -> _Life:
+        def segment(lives: Life) -> Life:
             if size == rows == columns:
-                return live(population, fixed, lives)
-            waiting = jnp.any(lives.alive, axis=0)
-            order = jnp.argsort(~waiting)
-            blocks = -(-jnp.sum(waiting) // size)
-            # Where the last block has room are columns that are done, which stay as they are, or one of it once more.
-            order = jnp.pad(order, (0, -columns % size), mode="edge")
-            return jax.lax.fori_loop(
-                0, blocks, lambda i, lives: block(jax.lax.dynamic_slice(order, (i * size,), (size,)), lives), lives
-            )
+                return self._live(population, fixed, lives, own)
+            return _in_blocks(live, size, lives)
 
         lives = jax.lax.while_loop(lambda lives: jnp.any(lives.alive), segment, lives)
-        totals, lengths = (x.reshape(self.count, rows) for x in (lives.total, lives.length))
-        return jnp.mean(totals, axis=0), {"env_steps": jnp.sum(lengths, axis=0)}
+        return self._report(lives, rows)
 
     def _parts(self) -> int:
         """Into how many columns the episodes of a member go."""
-        if self.player.images:
+        if self.player.convolves:
             return 1  # all that one genome sees at once is one convolution
         return self.count // next((n for n in range(GROUP, 1, -1) if self.count % n == 0), self.count)
 
-    def _think(self, population: Genome, memory: Any, observations: jax.Array) -> tuple[Any, jax.Array]:
+    def _begin(self, keys: jax.Array, columns: int) -> tuple[Any, Life]:
+        """What never changes in each episode, and first lives [episodes, columns]: the longer axis is the last.
+
+        Otherwise a CPU's vectors would be mostly empty. What never changes has no axis of columns where all members
+        meet the same episodes.
+        """
+        split, begin = partial(jax.random.split, num=self.count), jax.vmap(self.player.begin)
+        if keys.ndim == 1:
+            return jax.vmap(begin, 1, 1)(jax.vmap(split, out_axes=1)(keys).reshape(-1, columns))
+        fixed, lives = begin(split(keys))
+        return fixed, jax.tree.map(lambda x: jnp.repeat(x[:, None], columns, axis=1), lives)
+
+    def _live(self, population: Genome, fixed: Any, lives: Life, own: bool) -> Life:
+        """Lives [episodes, members] after a segment of steps."""
+        move = jax.vmap(jax.vmap(self.player.move, (0 if own else None, 0, 0, 0)))
+
+        def step(lives: Life, _: None) -> tuple[Life, None]:
+            return move(fixed, lives, *self._think(population, lives.memory, lives.observation)), None
+
+        return jax.lax.scan(step, lives, None, self.player.segment)[0]
+
+    def _think(self, population: Genome, memory: Any, observations: Any) -> tuple[Any, jax.Array]:
         """Memories and outputs [episodes, members, ...] of policies [members]."""
         one = jax.vmap(self.player.think, (None, 0, 0))
-        if not self.player.images:
+        if not self.player.convolves:
             return jax.vmap(one, (0, 1, 1), 1)(population, memory, observations)
         # One genome after another: XLA's convolutions are slow where images of a batch have kernels of their own.
         swap = partial(jax.tree.map, lambda x: jnp.swapaxes(x, 0, 1))
         return swap(each(one, population, *swap((memory, observations))))
 
+    def _report(self, lives: Life, rows: int) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """Fitness f32[N] and infos [N, ...] of lives that have ended."""
+        ended = jax.tree.map(
+            lambda x: x.reshape(self.count, rows, *x.shape[2:]), (lives.total, lives.length, lives.seen)
+        )
+        totals, lengths, seen = ended
+        steps = jnp.sum(lengths, axis=0)
+        info = {"env_steps": steps}
+        if seen is not None:
+            sums = steps.astype(jnp.float32)[:, None], jnp.sum(seen.total, axis=0), jnp.sum(seen.square, axis=0)
+            # What a simulation that has exploded saw must not spoil the sums of everyone.
+            finite = jnp.all(jnp.isfinite(sums[1]) & jnp.isfinite(sums[2]), axis=1, keepdims=True)
+            count, total, square = (jnp.where(finite, x, 0.0) for x in sums)
+            info |= dict(zip(MOMENTS, (count[:, 0], total, square), strict=True))
+        return jnp.mean(totals, axis=0), info
+
+
+def _columns(tree: Any, index: jax.Array) -> Any:
+    """The columns `index` of arrays [episodes, columns, ...]."""
+    return jax.tree.map(lambda x: x[:, index], tree)
+
+
+def _in_blocks(live: Callable[[jax.Array, Life], Life], size: int, lives: Life) -> Life:
+    """A segment of the columns in which an episode is still alive, `size` columns at a time.
+
+    Args:
+        live: ``(columns i32[size], their lives) -> lives after a segment``.
+        size: columns of a block.
+        lives: [episodes, columns].
+    """
+    waiting = jnp.any(lives.alive, axis=0)
+    blocks = -(-jnp.sum(waiting) // size)
+    # Where the last block has room are columns that are done, which stay as they are, or one of it once more.
+    order = jnp.pad(jnp.argsort(~waiting), (0, -waiting.size % size), mode="edge")
+
+    def block(i: jax.Array, lives: Life) -> Life:
+        columns = jax.lax.dynamic_slice(order, (i * size,), (size,))
+        lived = live(columns, _columns(lives, columns))
+        return jax.tree.map(lambda every, new: every.at[:, columns].set(new), lives, lived)
+
+    return jax.lax.fori_loop(0, blocks, block, lives)
+
 
 def episodes(
-    env: str | Environment,
+    env: Env,
     policy: Network,
     *,
     episodes: int = 5,
@@ -258,8 +183,13 @@ def episodes(
 ) -> Episodes:
     """Fitness: mean return of several episodes; reports ``env_steps``, the steps that were lived.
 
+    Where the policy is `networks.normalised`, it also reports the number, the sum and the sum of squares of the
+    observations that it acted on (``observation_count`` f32[], ``observation_sum`` f32[obs], ``observation_square``
+    f32[obs]), which `population.normalise_observations` takes in. The sums are f32: a std that is some hundred times
+    smaller than the mean is lost in them.
+
     Args:
-        env: name of a gymnax environment, or one.
+        env: name of an environment, an environment, what ``gymnax.make`` returns, or a task; see `envs.task`.
         policy: network from observations to actions, see `play`.
         episodes: number of episodes per evaluation.
         max_steps: a time limit shorter than the environment's own.
@@ -268,6 +198,5 @@ def episodes(
     Raises:
         ValueError: if the environment is unknown, the policy does not fit it, or a number is below 1.
     """
-    if not isinstance(episodes, int) or episodes < 1:
-        raise ValueError(f"episodes must be a whole number of at least 1, got {episodes!r}")
-    return Episodes(_player(env, policy, max_steps, env_params), episodes)
+    check.whole(1, episodes=episodes)
+    return Episodes(make_player(envs.task(env, env_params), policy, max_steps), int(episodes))

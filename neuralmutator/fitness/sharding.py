@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
-from neuralmutator.core import Fitness, evaluate_members
+from neuralmutator.core import Fitness, Info, check_fitness, evaluate_members
 from neuralmutator.core.genome import Genome, take
 
 
@@ -19,16 +20,14 @@ class Sharded:
     fitness: Fitness
     mesh: Mesh
 
-    def __call__(self, key: jax.Array, genome: Genome) -> tuple[jax.Array, dict[str, jax.Array]]:
+    def __call__(self, key: jax.Array, genome: Genome) -> Any:
         """Fitness f32[] of one genome, on one device."""
         return self.fitness(key, genome)
 
-    def many(
-        self, keys: jax.Array, population: Genome, block_size: int | None
-    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+    def many(self, keys: jax.Array, population: Genome, block_size: int | None) -> tuple[jax.Array, Info]:
         """Fitness of a population [N], at most `block_size` members on each device; see `PopulationFitness`."""
         rows, devices = population.policy.shape[0], self.mesh.size
-        # Dealt like cards, for neighbours are alike (the elites are the first), and some live much longer than others.
+        # Dealt in turn: neighbours are alike (the elites are the first), and some members live much longer than others.
         dealt = np.arange(-(-rows // devices) * devices).reshape(-1, devices).T.ravel()
         members, place = jnp.asarray(dealt % rows), jnp.asarray(np.argsort(dealt)[:rows])
         own, share = keys.ndim == 1, PartitionSpec(self.mesh.axis_names)
@@ -43,18 +42,20 @@ class Sharded:
 
 
 def sharded(fitness: Fitness, devices: Sequence[jax.Device] | None = None) -> Fitness:
-    """Spreads the evaluation of a population over several devices; all else of a generation each of them does itself.
+    """Spreads the evaluation of a population over several devices; each repeats the rest of a generation itself.
 
-    The cores of a CPU are devices after `experiment.devices.use_all_cores`; XLA ends a process in which they wait more
-    than 40 seconds for one another, unless what they run is compiled with `experiment.devices.PATIENT`.
+    The cores of a CPU are devices after `runs.devices.use_all_cores`; XLA ends a process in which they wait more
+    than 40 seconds for one another, unless what they run is compiled with
+    `runs.devices.compile_options()`.
 
     Args:
         fitness: the fitness function; it sees the same keys and genomes as without.
         devices: which; all of the default backend if None. On a single one the fitness is given back as it is.
 
     Raises:
-        ValueError: if there is no device.
+        ValueError: if there is no device, or the fitness runs on the host.
     """
+    check_fitness(fitness, None)
     devices = jax.devices() if devices is None else list(devices)
     if not devices:
         raise ValueError("devices must be at least one, got none")

@@ -11,14 +11,15 @@ of itself and of the compatibility net a child of one parent takes a share, `met
 the mean of both with a little noise instead.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from neuralmutator.core import check
 from neuralmutator.core.genome import Genome, chunks, flatten, unflatten
-from neuralmutator.mutators.base import Mutator, base_of, check_rates
+from neuralmutator.mutators.base import Mutator, Rewriting, base_of
 
 CODE = 16  # width of the code of a chunk
 HIDDEN = 64  # width of the corrector
@@ -74,6 +75,8 @@ def dual_mixture(
 ) -> Mutator:
     """The Neural Mutator's own mutator: corrector, exploration noise and Gaussian escape; 8,374 parameters.
 
+    All numbers but `chunk_size` may be traced.
+
     Args:
         chunk_size: numbers rewritten together, K.
         meta_rate: share of its rewriting of itself and of the compatibility net that a child takes.
@@ -90,19 +93,17 @@ def dual_mixture(
         ValueError: if `chunk_size` is not a whole number of at least 1, `p_gauss` does not lie between 0 and 1 (both
             excluded with `positive`), or a rate is negative or not finite.
     """
-    check_rates(gauss_scale=gauss_scale)
-    if not (0 < p_gauss < 1 if positive else 0 <= p_gauss <= 1):
-        raise ValueError(f"p_gauss must lie between 0 and 1, got {p_gauss!r}")
+    check.number(0, gauss_scale=gauss_scale)
+    check.number(0, 1, open_low=positive, open_high=positive, p_gauss=p_gauss)
     mixture = {"p_gauss": p_gauss, "gauss_scale": gauss_scale}
     return _dual(mixture, chunk_size, meta_rate, positive, scale_rate, scale)
 
 
 def _dual(
-    mixture: dict[str, float], chunk_size: int, meta_rate: float, positive: bool, scale_rate: float, scale: float
+    mixture: dict[str, Any], chunk_size: int, meta_rate: float, positive: bool, scale_rate: float, scale: float
 ) -> Mutator:
-    if not isinstance(chunk_size, int) or chunk_size < 1:
-        raise ValueError(f"chunk_size must be a whole number of at least 1, got {chunk_size!r}")
-    check_rates(meta_rate=meta_rate, scale_rate=scale_rate, scale=scale)
+    check.whole(1, chunk_size=chunk_size)
+    check.number(0, meta_rate=meta_rate, scale_rate=scale_rate, scale=scale)
     starts = {name: scale * value for name, value in SCALES.items()} | mixture
     names, values = tuple(starts), tuple(starts.values())
     k, c, h = chunk_size, CODE, HIDDEN
@@ -111,10 +112,9 @@ def _dual(
     def express(genes: jax.Array) -> dict[str, jax.Array]:
         if not positive:
             return dict(zip(names, genes, strict=True))
-        start = jnp.array(values)
-        scales = start * jnp.exp(genes)
+        scales = jnp.array(values, jnp.float32) * jnp.exp(genes)
         if "p_gauss" in starts:
-            odds = values[4] / (1 - values[4]) * jnp.exp(genes[4])
+            odds = starts["p_gauss"] / (1 - starts["p_gauss"]) * jnp.exp(genes[4])
             scales = scales.at[4].set(odds / (1 + odds))
         return dict(zip(names, scales, strict=True))
 
@@ -123,25 +123,26 @@ def _dual(
         fan_in = np.repeat([k, 3 * c, h], [(k + 1) * c, (3 * c + 1) * h, (h + 1) * k]).astype(np.float32)
         return jnp.concatenate(
             [
-                0.1 * jax.random.normal(key_references, (2 * c,)),
-                jax.random.uniform(key_layers, fan_in.shape, minval=-1.0) * fan_in**-0.5,
-                jnp.zeros(len(starts)) if positive else jnp.array(values),
+                0.1 * jax.random.normal(key_references, (2 * c,), jnp.float32),
+                jax.random.uniform(key_layers, fan_in.shape, jnp.float32, -1.0) * fan_in**-0.5,
+                jnp.zeros(len(starts), jnp.float32) if positive else jnp.array(values, jnp.float32),
             ]
         )
 
     def mutate(
         key: jax.Array, genome: Genome, partner: Genome | None = None, crossing: jax.Array | bool = True
-    ) -> Genome:
+    ) -> Rewriting:
         organs = _organs(genome.mutator, k)
         scales = express(organs.genes)
-        base = flatten(base_of(genome, partner, crossing))
+        start = base_of(genome, partner, crossing)
+        base = flatten(start)
         pieces = chunks(base, k)
         policy_size = genome.policy.size
         of_policy = (jnp.arange(pieces.shape[0]) * k < policy_size)[:, None]
 
         # One draw for everything: each further one would cost compile time.
         noise, escape_draw, drift = jnp.split(
-            jax.random.normal(key, (base.size + 1 + len(starts),)), [base.size, base.size + 1]
+            jax.random.normal(key, (base.size + 1 + len(starts),), base.dtype), [base.size, base.size + 1]
         )
 
         code = jnp.tanh(pieces @ organs.encoder[0] + organs.encoder[1])
@@ -168,9 +169,10 @@ def _dual(
             mixed = np.repeat([0.0, *CROSSOVER_NOISE.values()], sizes).astype(np.float32)
             change = jnp.where(crossing & (mixed > 0), mixed * noise, change)
         child = unflatten(base + change, genome)
-        if not positive:
-            return child
-        return child._replace(mutator=child.mutator.at[-len(starts) :].add(scale_rate * drift))
+        if positive:
+            drifted = child.mutator.at[-len(starts) :].add((scale_rate * drift).astype(child.mutator.dtype))
+            child = child._replace(mutator=drifted)
+        return Rewriting(start, child)
 
     def genes(params: jax.Array) -> dict[str, jax.Array]:
         return express(params[num_params - len(starts) :])

@@ -5,20 +5,25 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from neuralmutator.core import check
 from neuralmutator.core.genome import Genome, flatten, unflatten
-from neuralmutator.mutators.base import Mutator, base_of, check_rates
+from neuralmutator.mutators.base import Mutator, Rewriting, base_of
 
 
 def gaussian(std: float = 0.05) -> Mutator:
     """Adds ``std · N(0, I)`` to the policy and the compatibility net; it has no parameters of its own.
 
+    Args:
+        std: standard deviation of the noise; may be traced.
+
     Raises:
         ValueError: if `std` is negative or not finite.
     """
-    check_rates(std=std)
+    check.number(0, std=std)
 
-    def mutate(key: jax.Array, genome: Genome, partner: Genome | None = None, crossing: Any = True) -> Genome:
-        base = flatten(base_of(genome, partner, crossing))
-        return unflatten(base + std * jax.random.normal(key, base.shape), genome)
+    def mutate(key: jax.Array, genome: Genome, partner: Genome | None = None, crossing: Any = True) -> Rewriting:
+        start = base_of(genome, partner, crossing)
+        base = flatten(start)
+        return Rewriting(start, unflatten(base + std * jax.random.normal(key, base.shape, base.dtype), genome))
 
-    return Mutator(0, lambda key: jnp.zeros(0), mutate, lambda params: {})
+    return Mutator(0, lambda key: jnp.zeros(0, jnp.float32), mutate, lambda params: {})

@@ -5,8 +5,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from neuralmutator.core.genome import Genome
-from neuralmutator.mutators.base import Mutator, base_of, check_rates
+from neuralmutator.core import check
+from neuralmutator.core.genome import Genome, cast
+from neuralmutator.mutators.base import Mutator, Rewriting, base_of
 
 
 def self_adaptive(std: float = 0.05, learning_rate: float = 0.3) -> Mutator:
@@ -15,20 +16,23 @@ def self_adaptive(std: float = 0.05, learning_rate: float = 0.3) -> Mutator:
         gene' = gene + learning_rate · N(0, 1);   child = base + std · exp(gene') · N(0, I)
 
     Args:
-        std: step size of a fresh genome, whose gene is 0.
-        learning_rate: std of the gene's own mutation.
+        std: step size of a fresh genome, whose gene is 0; may be traced.
+        learning_rate: std of the gene's own mutation; may be traced.
 
     Raises:
         ValueError: if an argument is negative or not finite.
     """
-    check_rates(std=std, learning_rate=learning_rate)
+    check.number(0, std=std, learning_rate=learning_rate)
 
-    def mutate(key: jax.Array, genome: Genome, partner: Genome | None = None, crossing: Any = True) -> Genome:
+    def mutate(key: jax.Array, genome: Genome, partner: Genome | None = None, crossing: Any = True) -> Rewriting:
         base = base_of(genome, partner, crossing)
         size = base.policy.size
-        draw = jax.random.normal(key, (size + base.compat.size + 1,))
+        draw = jax.random.normal(key, (size + base.compat.size + 1,), jnp.result_type(jnp.float32, base.policy))
         gene = base.mutator + learning_rate * draw[-1:]
         noise = std * jnp.exp(gene) * draw[:-1]
-        return base._replace(policy=base.policy + noise[:size], mutator=gene, compat=base.compat + noise[size:])
+        child = base._replace(policy=base.policy + noise[:size], mutator=gene, compat=base.compat + noise[size:])
+        return Rewriting(base, cast(child, base))
 
-    return Mutator(1, lambda key: jnp.zeros(1), mutate, lambda params: {"step_size": std * jnp.exp(params[0])})
+    return Mutator(
+        1, lambda key: jnp.zeros(1, jnp.float32), mutate, lambda params: {"step_size": std * jnp.exp(params[0])}
+    )

@@ -1,25 +1,16 @@
 """Neural cellular automata: grids whose cells all run one small network, and grow, persist and regenerate."""
 
-from neuralmutator.nca.automaton import (
-    ALPHA,
-    Automaton,
-    Rule,
-    alive,
-    automaton,
-    dense_rule,
-    develop,
-    fire,
-    growing,
-    per_variable,
-    perceive,
-    seed,
-    to_rgb,
-)
-from neuralmutator.nca.damage import Damage, circle, cut, disc
-from neuralmutator.nca.fitness import growth_fitness, network
-from neuralmutator.nca.measures import Recovery, recovery, rotated, rotation_loss, watched
+from neuralmutator.nca.cells import Automaton, Rule, automaton, per_variable
+from neuralmutator.nca.damage import Damage, cut, disc, random_disc
+from neuralmutator.nca.fitness import automaton_network, growth_fitness
+from neuralmutator.nca.growth import ALPHA, growing, growth_loss, living_cells, random_cells, seed_grid, to_rgb
+from neuralmutator.nca.measures import Recovery, recovery, rotate_image, rotation_loss, step_with_loss
+from neuralmutator.nca.perception import perceive
+from neuralmutator.nca.pool import Starts, pool_starts, same_start
 from neuralmutator.nca.quantization import Quantized, dequantize, quantize
-from neuralmutator.nca.training import Regime, Trained, Trainer, Training, loss, schedule, trainer
+from neuralmutator.nca.rules import dense_rule
+from neuralmutator.nca.training import Regime, Trainer, TrainInfo, TrainState, drop_schedule, rollout_trainer, trainer
+from neuralmutator.nca.windows import default_margins, develop, windowed
 
 __all__ = [
     "ALPHA",
@@ -29,31 +20,37 @@ __all__ = [
     "Recovery",
     "Regime",
     "Rule",
-    "Trained",
+    "Starts",
+    "TrainInfo",
+    "TrainState",
     "Trainer",
-    "Training",
-    "alive",
     "automaton",
-    "circle",
+    "automaton_network",
     "cut",
+    "default_margins",
     "dense_rule",
     "dequantize",
     "develop",
     "disc",
-    "fire",
+    "drop_schedule",
     "growing",
     "growth_fitness",
-    "loss",
-    "network",
+    "growth_loss",
+    "living_cells",
     "per_variable",
     "perceive",
+    "pool_starts",
     "quantize",
+    "random_cells",
+    "random_disc",
     "recovery",
-    "rotated",
+    "rollout_trainer",
+    "rotate_image",
     "rotation_loss",
-    "schedule",
-    "seed",
+    "same_start",
+    "seed_grid",
+    "step_with_loss",
     "to_rgb",
     "trainer",
-    "watched",
+    "windowed",
 ]

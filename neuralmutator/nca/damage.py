@@ -6,18 +6,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from neuralmutator.core import check
+
 Damage = Literal["left", "right", "top", "bottom", "centre"]
 """The article's five: halves that are erased, and a square of 16 × 16 cells."""
 
 
-def circle(key: jax.Array, height: int, width: int) -> jax.Array:
+def random_disc(key: jax.Array, height: int, width: int) -> jax.Array:
     """A random disc is erased: its centre within the middle half of the grid, its radius a tenth to four tenths.
 
     Lengths are in units of half the grid, as in the article's code.
     """
     key_centre, key_radius = jax.random.split(key)
-    x, y = jax.random.uniform(key_centre, (2,), minval=-0.5, maxval=0.5)
-    radius = jax.random.uniform(key_radius, minval=0.1, maxval=0.4)
+    x, y = jax.random.uniform(key_centre, (2,), jnp.float32, minval=-0.5, maxval=0.5)
+    radius = jax.random.uniform(key_radius, dtype=jnp.float32, minval=0.1, maxval=0.4)
     return disc(height, width, x, y, radius)
 
 
@@ -25,7 +27,10 @@ def disc(
     height: int, width: int, x: float | jax.Array = 0.0, y: float | jax.Array = 0.0, radius: float | jax.Array = 0.4
 ) -> jax.Array:
     """A disc is erased; its centre and radius in units of half the grid, the middle is (0, 0)."""
-    across, down = jnp.linspace(-1, 1, width)[None, :] - x, jnp.linspace(-1, 1, height)[:, None] - y
+    across, down = (
+        jnp.linspace(-1, 1, width, dtype=jnp.float32)[None, :] - x,
+        jnp.linspace(-1, 1, height, dtype=jnp.float32)[:, None] - y,
+    )
     return (across**2 + down**2 >= radius**2).astype(jnp.float32)[..., None]
 
 
@@ -41,8 +46,7 @@ def cut(damage: Damage, height: int, width: int, square: int = 16) -> jax.Array:
     Raises:
         ValueError: if there is no such damage, or the square is larger than the grid.
     """
-    if damage not in get_args(Damage):
-        raise ValueError(f"damage must be one of {', '.join(get_args(Damage))}, got {damage!r}")
+    check.one_of(get_args(Damage), damage=damage)
     if damage == "centre" and square > min(height, width):
         raise ValueError(f"square must be at most {min(height, width)}, the side of the grid, got {square}")
     mask = np.ones((height, width, 1), np.float32)

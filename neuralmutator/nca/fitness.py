@@ -3,14 +3,14 @@
 import jax
 import jax.numpy as jnp
 
-from neuralmutator.core import Fitness, rollout
+from neuralmutator.core import Fitness, check, rollout
 from neuralmutator.core.genome import Genome
-from neuralmutator.nca.automaton import Automaton, seed
-from neuralmutator.nca.training import loss
+from neuralmutator.nca.cells import Automaton
+from neuralmutator.nca.growth import growth_loss, seed_grid
 from neuralmutator.networks import Network
 
 
-def network(automaton: Automaton) -> Network:
+def automaton_network(automaton: Automaton) -> Network:
     """An automaton as the policy of an evolution: ``(params, (grid, fires)) -> grid``."""
 
     def apply(params: jax.Array, x: tuple[jax.Array, jax.Array]) -> jax.Array:
@@ -23,7 +23,7 @@ def growth_fitness(automaton: Automaton, target: jax.Array, steps: int = 64, tri
     """Higher is better, 0 is perfect: minus the mean loss of what a genome's policy grows from the seed.
 
     Args:
-        automaton: what grows; the evolution's policy must be ``nca.network(automaton)``.
+        automaton: what grows; the evolution's policy must be ``nca.automaton_network(automaton)``.
         target: f32[H, W, 4].
         steps: updates before it is judged.
         trials: growths that are averaged. Which cells fire decides whether a young automaton dies: with one growth for
@@ -32,15 +32,13 @@ def growth_fitness(automaton: Automaton, target: jax.Array, steps: int = 64, tri
     Raises:
         ValueError: if a number is not a whole number of at least 1.
     """
-    for name, value in (("steps", steps), ("trials", trials)):
-        if not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
-    start = seed(target.shape[:2], automaton.channels)
+    check.whole(1, steps=steps, trials=trials)
+    start = seed_grid(target.shape[:2], automaton.channels)
 
     def score(key: jax.Array, genome: Genome) -> jax.Array:
         def grow(key: jax.Array) -> jax.Array:
             grid, _ = rollout(automaton.step(genome.policy), key, start, steps)
-            return loss(grid, target)
+            return growth_loss(grid, target)
 
         return -jnp.mean(jax.vmap(grow)(jax.random.split(key, trials)))
 

@@ -7,19 +7,19 @@ import jax
 import jax.numpy as jnp
 
 from neuralmutator.core import Step, rollout
-from neuralmutator.nca.automaton import Automaton, seed
-from neuralmutator.nca.training import loss
+from neuralmutator.nca.cells import Automaton
+from neuralmutator.nca.growth import growth_loss, seed_grid
 
 
-def watched(automaton: Automaton, params: jax.Array, target: jax.Array) -> Step:
+def step_with_loss(automaton: Automaton, params: jax.Array, target: jax.Array) -> Step:
     """Updates of a grid f32[H, W, C] whose infos are the losses f32[] after them.
 
-    ``rollout(watched(…), key, nca.seed((72, 72)), 10_000)[1]`` says whether a pattern persists.
+    ``rollout(step_with_loss(…), key, nca.seed_grid((72, 72)), 10_000)[1]`` says whether a pattern persists.
     """
 
     def step(key: jax.Array, grid: jax.Array) -> tuple[jax.Array, jax.Array]:
         grid = automaton.update(key, params, grid)
-        return grid, loss(grid, target)
+        return grid, growth_loss(grid, target)
 
     return step
 
@@ -53,14 +53,14 @@ def recovery(
         grow: updates before the damage.
         heal: updates after it.
     """
-    step = watched(automaton, params, target)
-    grid, growth = rollout(step, key, seed(target.shape[:2], automaton.channels), grow)
+    step = step_with_loss(automaton, params, target)
+    grid, growth = rollout(step, key, seed_grid(target.shape[:2], automaton.channels), grow)
     damaged = grid * mask
     _, later = rollout(step, key, damaged, heal, start=grow)
-    return Recovery(growth[-1], loss(damaged, target), later[-1], later)
+    return Recovery(growth[-1], growth_loss(damaged, target), later[-1], later)
 
 
-def rotated(image: jax.Array, angle: float | jax.Array) -> jax.Array:
+def rotate_image(image: jax.Array, angle: float | jax.Array) -> jax.Array:
     """An image f32[H, W, C] turned anticlockwise about the cell of the seed, bilinear, zero beyond its border.
 
     Args:
@@ -99,5 +99,5 @@ def rotation_loss(
     """
     automaton = make(jnp.asarray(angle, jnp.float32))
     step = automaton.step(params)
-    grid, _ = rollout(step, key, seed(target.shape[:2], automaton.channels), grow)
-    return loss(grid, rotated(target, angle))
+    grid, _ = rollout(step, key, seed_grid(target.shape[:2], automaton.channels), grow)
+    return growth_loss(grid, rotate_image(target, angle))

@@ -1,7 +1,8 @@
-"""Training automata to grow a target image: from a seed, or from a pool of what they grew before.
+"""Training automata by gradients through all updates of a rollout.
 
-The three regimes of the article. *Growing*: every rollout starts from the seed. *Persistent*: from a pool of earlier
-results, the worst of a batch replaced by the seed. *Regenerating*: so too, and the best of a batch are damaged.
+The article on growing automata has three regimes. *Growing*: every rollout starts from the seed. *Persistent*: from a
+pool of earlier results, the worst of a batch replaced by the seed. *Regenerating*: so too, and the best of a batch are
+damaged.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,50 +11,43 @@ from typing import Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
-from neuralmutator.core import PyTree, Step, each
-from neuralmutator.nca.automaton import ALPHA, Automaton, Developed, develop, per_variable, seed
-from neuralmutator.nca.damage import circle
-
-SLACK = 2
-"""Cells by which life may come nearer to the border of the grid in the next training step before it costs time."""
+from neuralmutator.core import PyTree, Step, check, each
+from neuralmutator.nca.cells import Automaton, per_variable
+from neuralmutator.nca.damage import random_disc
+from neuralmutator.nca.growth import ALPHA, growth_loss, seed_grid
+from neuralmutator.nca.pool import Starts, pool_starts, same_start
+from neuralmutator.nca.windows import Developed, default_margins, develop, in_smallest_window
 
 Regime = Literal["growing", "persistent", "regenerating"]
 
 
-class Training(NamedTuple):
+class TrainState(NamedTuple):
     """The state between two training steps."""
 
     params: jax.Array  # f32[P]
     optimizer: PyTree
-    pool: jax.Array  # f32[pool size, H, W, C]; none in the growing regime
-    room: jax.Array  # i32[] cells between life and the border of the grid in the last step, see `develop`
+    pool: jax.Array  # f32[pool size, H, W, C]; none if all rollouts start from one grid
+    room: jax.Array  # i32[] cells between life and the border of the grid in the last step; chooses the next window
 
 
-class Trained(NamedTuple):
+class TrainInfo(NamedTuple):
     """One training step."""
 
     loss: jax.Array  # f32[] mean of the batch after its rollout
     length: jax.Array  # i32[] updates in the rollout
-    room: jax.Array  # i32[] least number of cells between life and the border of the grid
 
 
 class Trainer(NamedTuple):
     """A training as two pure functions; see `core.rollout` for many steps in one program."""
 
-    init: Callable[[jax.Array], Training]  # (key) -> state
-    step: Step  # (key, state) -> (state, Trained)
+    init: Callable[[jax.Array], TrainState]  # (key) -> state
+    step: Step  # (key, state) -> (state, TrainInfo)
 
 
-def loss(grid: jax.Array, target: jax.Array) -> jax.Array:
-    """Mean squared error f32[] of colours and alpha; grid f32[H, W, C], target f32[H, W, 4]."""
-    return jnp.mean((grid[..., : ALPHA + 1] - target) ** 2)
-
-
-def schedule(learning_rate: float = 2e-3, drop_at: int = 2000) -> optax.Schedule:
-    """The article's: a tenth of the rate from step `drop_at` on."""
+def drop_schedule(learning_rate: float = 2e-3, drop_at: int = 2000) -> optax.Schedule:
+    """The article's learning rate: a tenth of it from step `drop_at` on."""
     return optax.piecewise_constant_schedule(learning_rate, {drop_at: 0.1})
 
 
@@ -66,11 +60,9 @@ def trainer(
     pool_size: int = 1024,
     lengths: tuple[int, int] = (64, 96),
     damaged: int = 3,
-    margins: Sequence[int] = (),
+    margins: Sequence[int] | None = None,
 ) -> Trainer:
-    """Trains an automaton to grow a target, by gradients through all updates of a rollout.
-
-    The gradient of every variable is divided by its norm before Adam, which tames the jumps of late training.
+    """Trains an automaton to grow a target from one cell, as the article does.
 
     Args:
         automaton: what is trained.
@@ -82,77 +74,92 @@ def trainer(
         lengths: a rollout has at least the first and less than the second number of updates; all of a batch have the
             same.
         damaged: grids of a batch that lose a disc (regenerating), those of the lowest loss.
-        margins: windows that need not be left, see `develop`: rollouts are computed in the smallest that would have
-            done in the last step, and once more without one if life has left it. Exact, and faster where rollouts run
-            one after another (`core.each` on a CPU).
+        margins: as for `rollout_trainer`; by default those that fit the target, on a CPU.
 
     Raises:
         ValueError: if an argument is out of range.
     """
-    if regime not in get_args(Regime):
-        raise ValueError(f"regime must be one of {', '.join(get_args(Regime))}, got {regime!r}")
+    check.one_of(get_args(Regime), regime=regime)
     if target.ndim != 3 or target.shape[2] != ALPHA + 1:
         raise ValueError(f"target must have shape (H, W, {ALPHA + 1}), got {target.shape}")
-    pooled = regime != "growing"
-    least = 2 if pooled else 1
-    if not isinstance(batch_size, int) or batch_size < least:
-        raise ValueError(f"batch_size must be a whole number of at least {least}, got {batch_size!r}")
-    if pooled and (not isinstance(pool_size, int) or pool_size < batch_size):
-        raise ValueError(f"pool_size must be a whole number of at least {batch_size}, the batch, got {pool_size!r}")
+    if automaton.channels <= ALPHA:
+        raise ValueError(f"automaton must have at least {ALPHA + 1} channels, got {automaton.channels}")
+    height, width = target.shape[:2]
+    start = seed_grid((height, width), automaton.channels)
+
+    def loss(grid: jax.Array) -> jax.Array:
+        return growth_loss(grid, target)
+
+    if regime == "growing":
+        starts = same_start(start, batch_size)
+    else:
+        damage = partial(random_disc, height=height, width=width)
+        damaged = damaged if regime == "regenerating" else 0
+        starts = pool_starts(start, loss, damage, damaged, batch_size, pool_size)
+    if margins is None:
+        margins = default_margins(target)
+    return rollout_trainer(automaton, loss, starts, learning_rate, lengths, margins)
+
+
+def rollout_trainer(
+    automaton: Automaton,
+    loss: Callable[[jax.Array], jax.Array],
+    starts: Starts,
+    learning_rate: float | optax.Schedule = 2e-3,
+    lengths: tuple[int, int] = (64, 96),
+    margins: Sequence[int] = (),
+) -> Trainer:
+    """Trains an automaton to lower a loss of the grids that its rollouts end with.
+
+    The gradient of every variable is divided by its norm before Adam, which tames the jumps of late training.
+
+    Args:
+        automaton: what is trained.
+        loss: ``(grid f32[H, W, C]) -> f32[]``.
+        starts: where rollouts start.
+        learning_rate: of Adam.
+        lengths: a rollout has at least the first and less than the second number of updates; all of a batch have the
+            same.
+        margins: cells between the border of the grid and windows that need not be left: a rollout is computed in the
+            smallest that would have done in the last step, and once more in the whole grid if life has left it. Exact,
+            and faster where rollouts run one after another (`core.each` on a CPU).
+
+    Raises:
+        ValueError: if an argument is out of range.
+    """
     if not 0 < lengths[0] < lengths[1]:
         raise ValueError(f"lengths must be two growing numbers above 0, got {lengths}")
-    damaged = damaged if regime == "regenerating" else 0
-    if not 0 <= damaged < batch_size:
-        raise ValueError(f"damaged must lie between 0 and {batch_size - 1}, got {damaged!r}")
+    side = min(jax.eval_shape(starts.init).shape[1:3])
+    if any(not 0 < 2 * margin + 2 < side for margin in margins):
+        raise ValueError(f"margins must leave a window of a grid of {side} cells, got {tuple(margins)}")
+    margins = sorted(margins, reverse=True)
     optimizer = optax.adam(learning_rate, eps=1e-7)
-    height, width = target.shape[:2]
-    if any(not 0 < 2 * margin + 2 < min(height, width) for margin in margins):
-        raise ValueError(f"margins must leave a window of the grid of {height} × {width}, got {tuple(margins)}")
-    choices = np.array([*sorted(margins, reverse=True), -1 - SLACK])
-    start = seed((height, width), automaton.channels)
 
-    def init(key: jax.Array) -> Training:
+    def init(key: jax.Array) -> TrainState:
         params = automaton.init(key)
-        pool = jnp.broadcast_to(start, (pool_size if pooled else 0, *start.shape))
-        return Training(params, optimizer.init(params), pool, jnp.int32(0))
+        return TrainState(params, optimizer.init(params), starts.init(), jnp.int32(0))
 
-    def draw(key: jax.Array, pool: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Where the rollouts of a batch start, and their places in the pool."""
-        if not pooled:
-            return jnp.broadcast_to(start, (batch_size, *start.shape)), jnp.zeros(0, jnp.int32)
-        key_places, key_damage = jax.random.split(key)
-        places = jax.random.choice(key_places, pool_size, (batch_size,), replace=False)
-        worst_first = jnp.argsort(-jax.vmap(loss, (0, None))(pool[places], target))
-        places = places[worst_first]
-        masks = jax.vmap(lambda key: circle(key, height, width))(jax.random.split(key_damage, damaged))
-        grids = pool[places].at[0].set(start)
-        return grids.at[batch_size - damaged :].multiply(masks), places
-
-    def step(key: jax.Array, state: Training) -> tuple[Training, Trained]:
+    def step(key: jax.Array, state: TrainState) -> tuple[TrainState, TrainInfo]:
         key_draw, key_length, key_rollouts = jax.random.split(key, 3)
-        grids, places = draw(key_draw, state.pool)
-        length = jax.random.randint(key_length, (), *lengths)
-        window = jnp.argmax(choices < state.room - SLACK)  # the first, which is the largest margin
+        grids, places = starts.draw(key_draw, state.pool)
+        length = jax.random.randint(key_length, (), *lengths, dtype=jnp.int32)
 
-        def learn(key: jax.Array, grid: jax.Array) -> tuple[jax.Array, ...]:
-            def within(margin: int) -> tuple[jax.Array, ...]:
+        def learn(key: jax.Array, grid: jax.Array) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+            def attempt(margin: int) -> tuple[jax.Array, tuple[jax.Array, ...]]:
                 def rollout_loss(params: jax.Array) -> tuple[jax.Array, Developed]:
                     developed = develop(automaton, key, params, grid, length, lengths[1] - 1, margin)
-                    return loss(developed.grid, target), developed
+                    return loss(developed.grid), developed
 
                 (value, developed), gradient = jax.value_and_grad(rollout_loss, has_aux=True)(state.params)
-                return value, developed.grid, gradient, developed.room
+                return developed.room, (value, developed.grid, gradient)
 
-            first = jax.lax.switch(window, [partial(within, margin) for margin in (*choices[:-1].tolist(), 0)])
-            left = (first[-1] <= jnp.asarray(choices)[window]) & (window < len(choices) - 1)
-            return jax.lax.cond(left, lambda: within(0), lambda: first)
+            return in_smallest_window(attempt, margins, state.room)
 
-        losses, grids, gradients, rooms = each(learn, jax.random.split(key_rollouts, batch_size), grids)
+        rooms, (losses, grids, gradients) = each(learn, jax.random.split(key_rollouts, starts.batch_size), grids)
         gradient = per_variable(automaton, lambda _, g: g / (jnp.linalg.norm(g) + 1e-8), jnp.mean(gradients, axis=0))
         updates, memory = optimizer.update(gradient, state.optimizer, state.params)
         params = optax.apply_updates(state.params, updates)
-        pool = state.pool.at[places].set(grids) if pooled else state.pool
-        room = jnp.min(rooms)
-        return Training(params, memory, pool, room), Trained(jnp.mean(losses), length, room)
+        pool = starts.keep(state.pool, places, grids)
+        return TrainState(params, memory, pool, jnp.min(rooms)), TrainInfo(jnp.mean(losses), length)
 
     return Trainer(init, step)

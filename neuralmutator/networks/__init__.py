@@ -1,19 +1,12 @@
 """Networks as pure functions of flat parameters, so that a genome can hold any of them."""
 
-from neuralmutator.networks.network import (
-    CNN,
-    MLP,
-    Activation,
-    Network,
-    Recurrent,
-    check_fit,
-    cnn,
-    flexible_mlp,
-    from_flax,
-    mlp,
-    policy_step,
-    recurrent,
-)
+from neuralmutator.networks.flexible import flexible_mlp
+from neuralmutator.networks.functions import from_functions
+from neuralmutator.networks.images import CNN, SmallCNN, cnn
+from neuralmutator.networks.linen import MLP, Recurrent, from_flax, mlp, recurrent
+from neuralmutator.networks.network import Activation, Network, check_fit, convolves, layer_outputs, policy_step
+from neuralmutator.networks.nnx import from_nnx
+from neuralmutator.networks.normalisation import normalised
 
 __all__ = [
     "CNN",
@@ -21,11 +14,17 @@ __all__ = [
     "Activation",
     "Network",
     "Recurrent",
+    "SmallCNN",
     "check_fit",
     "cnn",
+    "convolves",
     "flexible_mlp",
     "from_flax",
+    "from_functions",
+    "from_nnx",
+    "layer_outputs",
     "mlp",
+    "normalised",
     "policy_step",
     "recurrent",
 ]

@@ -123,7 +123,7 @@ def add_neuron(
         w=jnp.where(before, into[:h, None], out_of[None, :h]),
         b=jnp.broadcast_to(bias, (room.max_layers - 1, h)),
         w_out=jnp.broadcast_to(out_of[: room.act], (h, room.act)),
-        b_out=jnp.zeros(room.act),
+        b_out=jnp.zeros(room.act, jnp.float32),
     )
     new = split(room, mask(room, grown) & ~mask(room, topology))
     return jax.tree.map(jnp.where, new, fresh, layers), grown
@@ -163,7 +163,7 @@ def add_layer(
     k = jnp.arange(room.max_layers - 1)
     source = jnp.where(k > layer, k - 1, k)
     new = (k == layer)[:, None, None]
-    identity = jnp.eye(h) + noise[:h, :h]
+    identity = jnp.eye(h, dtype=jnp.float32) + noise[:h, :h]
     return _masked(
         room,
         layers._replace(
@@ -181,7 +181,7 @@ def remove_layer(
     layer = _pick(draw, topology > 0)
     deep = depth(topology)
     slot = jnp.arange(room.max_layers)
-    shallower = jnp.where(slot >= layer, jnp.append(topology[1:], 0), topology)
+    shallower = jnp.where(slot >= layer, jnp.append(topology[1:], jnp.int32(0)), topology)
     first, last = layer == 0, layer == deep - 1
     k = jnp.arange(room.max_layers - 1)
     behind = jnp.minimum(k + 1, room.max_layers - 2)
@@ -217,8 +217,8 @@ def mutate(room: Room, key: jax.Array, params: jax.Array, topology: jax.Array) -
         New parameters and topology, of the same shapes.
     """
     key_draws, key_noise = jax.random.split(key)
-    which, where = jax.random.uniform(key_draws, (2,))
-    noise = NOISE * jax.random.normal(key_noise, (room.max_width, max(room.max_width, room.obs, room.act)))
+    which, where = jax.random.uniform(key_draws, (2,), jnp.float32)
+    noise = NOISE * jax.random.normal(key_noise, (room.max_width, max(room.max_width, room.obs, room.act)), jnp.float32)
     kinds = [
         (add_neuron, jnp.any((topology > 0) & (topology < room.max_width))),
         (remove_neuron, jnp.any(topology > MIN_WIDTH)),

@@ -10,7 +10,7 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from neuralmutator.experiment.play import Recording
+from neuralmutator.fitness.host import Recording
 from neuralmutator.plots.video import check_video, write_video
 
 INK, FAINT, EDGE, BAND, CHOSEN = "#2b2f36", "#8a8f98", "#b9bdc4", "#f1f3f6", "#2b2f36"
@@ -55,7 +55,7 @@ def replay_video(
     three (height, width, channels) are feature maps; of discrete actions the chosen one is marked.
 
     Args:
-        recording: the episode, see `experiment.play.record`.
+        recording: the episode, see `fitness.host.record`.
         names: one name per number of an observation; not shown for pictures, or where there is no room.
         action_names: one name per output.
         title: heading.

@@ -48,8 +48,8 @@ PANELS = (
         ),
     ),
     Panel(
-        "Self-replication error",
-        "‖child − parent‖₂ of mutators",
+        "Rewriting of mutators",
+        "‖rewriting − parent‖₂ of mutators",
         (Curve("replication_error_mean", "mean", BLUE), Curve("replication_error_best", "best", RED)),
     ),
     Panel(

@@ -1,17 +1,25 @@
 """Populations that evolve: selection, speciation, a generation, and what wraps an evolution."""
 
 from neuralmutator.population import selection, speciation
-from neuralmutator.population.generation import Evolution, Generation, State, evolution, run
+from neuralmutator.population.founders import Founders, track_founders
+from neuralmutator.population.generation import evolution, run
 from neuralmutator.population.hall import Hall, hall_of_fame
+from neuralmutator.population.normalisation import Moments, Normalised, normalise_observations
+from neuralmutator.population.types import Evolution, Generation, State
 
 __all__ = [
     "Evolution",
+    "Founders",
     "Generation",
     "Hall",
+    "Moments",
+    "Normalised",
     "State",
     "evolution",
     "hall_of_fame",
+    "normalise_observations",
     "run",
     "selection",
     "speciation",
+    "track_founders",
 ]

@@ -1,82 +1,90 @@
-"""Evaluate, select, speciate, replicate: one generation as a pure step."""
+"""One generation as a pure step: evaluate, select, pair, reproduce, measure."""
 
-from collections.abc import Callable
+import operator
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from neuralmutator import mutators, networks
-from neuralmutator.core import Fitness, Genome, default_block_size, evaluate, in_blocks, rollout, take
-from neuralmutator.networks.structure import Topology
-from neuralmutator.population import selection, speciation
-
-LIMIT = 5.0  # parameters are clipped to [-LIMIT, LIMIT] (the original program)
-STRUCTURAL_RATE = (0.001, 0.5)  # bounds of the heritable structural rate (the original program)
-
-
-class State(NamedTuple):
-    """All that the next generation needs; a checkpoint is this and the moment."""
-
-    population: Genome  # [N] not evaluated yet
-    generation: jax.Array  # i32[]
-    founders: jax.Array  # f32[N, M] mutators of generation 0
-    founder: jax.Array  # i32[N] the founder that each member descends from in the line of first parents
-    speciation: Any  # state of the speciation
-    champion: Genome  # the member with the highest single evaluation so far
-    champion_fitness: jax.Array  # f32[] that evaluation; the luckiest of many, not what the champion is worth
+from neuralmutator.core import (
+    Fitness,
+    Genome,
+    Info,
+    check,
+    check_fitness,
+    default_block_size,
+    evaluate,
+    rollout,
+    take,
+)
+from neuralmutator.mutators import Mutator, Rewriting
+from neuralmutator.networks import Network
+from neuralmutator.population import metrics, selection, speciation
+from neuralmutator.population.pairing import Pairs, crosses, pair
+from neuralmutator.population.reproduction import Births, active_params, bounded, masked, reproduce
+from neuralmutator.population.types import Evolution, Generation, State
 
 
-class Generation(NamedTuple):
-    """What one may look at after a generation; never genomes."""
+@dataclass(frozen=True, eq=False)
+class Settings:
+    """The arguments of `evolution`, checked; see there."""
 
-    fitness: jax.Array  # f32[N] as evaluated; not finite where the evaluation was not
-    parents: jax.Array  # i32[N, 2] of each member of the *next* population; twice the same where there was one
-    metrics: dict[str, jax.Array]  # f32[] or i32[] each
-
-
-class Evolution(NamedTuple):
-    """A population that evolves; four pure functions."""
-
-    init: Callable[[jax.Array], Any]  # (key) -> state
-    step: Callable[[jax.Array, Any], tuple[Any, Generation]]  # (key, state) -> (state, generation)
-    ask: Callable[[jax.Array, Any], Genome]  # (key, state) -> population [N], to be evaluated elsewhere
-    tell: Callable[..., tuple[Any, Generation]]  # (key, state, fitness [N], info=None) -> (state, generation)
-    best: Callable[[Any], tuple[Genome, jax.Array]]  # (state) -> (champion, its estimated fitness f32[])
+    policy: Network
+    mutator: Mutator
+    fitness: Fitness | None
+    population_size: int
+    elites: int
+    select: selection.Select
+    crossover_rate: float | jax.Array
+    species: speciation.Speciation
+    complexity_cost: float | jax.Array
+    structural_rate: float | jax.Array
+    limit: float | jax.Array | None
+    decay: optax.Schedule
+    common_random_numbers: bool
+    block_size: int | None
 
 
 def evolution(
-    policy: networks.Network,
-    mutator: mutators.Mutator,
+    policy: Network,
+    mutator: Mutator,
     fitness: Fitness | None = None,
     *,
     population_size: int = 80,
     elites: int = 5,
     select: selection.Select | None = None,
-    crossover_rate: float = 0.3,
+    crossover_rate: float | jax.Array = 0.0,
     species: speciation.Speciation | None = None,
-    complexity_cost: float = 0.0,
-    structural_rate: float = 0.05,
+    complexity_cost: float | jax.Array = 0.0,
+    structural_rate: float | jax.Array = 0.05,
+    limit: float | jax.Array | None = None,
     decay: optax.Schedule | None = None,
     common_random_numbers: bool = True,
     block_size: int | str | None = "auto",
 ) -> Evolution:
     """Self-replicating neuroevolution of one population.
 
+    The numbers `crossover_rate`, `complexity_cost`, `structural_rate` and `limit` may be traced, like those of the
+    mutators, so that a whole run can be vmapped over them: ``jax.vmap(lambda rate: run(evolution(…), key, 50))``.
+
     Args:
-        policy: network that a genome's policy parameters belong to.
+        policy: network that a genome's policy parameters belong to. Children keep their dtype.
         mutator: operator that rewrites a genome.
-        fitness: ``(key, genome) -> scalar`` or ``(scalar, {name: scalar})``, higher is better; a value that is not
-            finite ranks last. None if the fitness is computed elsewhere (`ask`, `tell`).
+        fitness: ``(key, genome) -> scalar`` or ``(scalar, info)``, higher is better; a value that is not finite ranks
+            last. The info, a dict of numbers or arrays, becomes metrics, each summed over the members (along the
+            leading axis; an array keeps its shape). None if the fitness is computed elsewhere (`ask`, `tell`).
         population_size: N.
         elites: best members that go on unchanged.
         select: who becomes a parent; `selection.tournament(3)` by default.
         crossover_rate: probability that a child has two parents, where they are compatible.
-        species: speciation; `speciation.learned()` by default.
+        species: speciation, such as `speciation.learned()`; by default there is none.
         complexity_cost: fitness that an active policy parameter costs.
         structural_rate: the first genomes' probability of a structural mutation; heritable from then on.
+        limit: bound of all parameters of policies, mutators and compatibility nets: those of the first genomes and of
+            all children are clipped to [-limit, limit] (the original program: 5). None: no bound.
         decay: share of a rewriting that a child takes, as a function of the generation; constant 1 by default.
         common_random_numbers: whether all members of a generation meet the same evaluation key.
         block_size: members evaluated and rewritten together. "auto": `default_block_size()`; None: all.
@@ -84,219 +92,38 @@ def evolution(
     Raises:
         ValueError: naming the field, the value and what is allowed.
     """
-    if not isinstance(population_size, int) or population_size < 2:
-        raise ValueError(f"population_size must be a whole number of at least 2, got {population_size!r}")
-    if not isinstance(elites, int) or not 0 <= elites < population_size:
-        raise ValueError(f"elites must lie between 0 and population_size - 1 = {population_size - 1}, got {elites!r}")
-    for name, rate in (("crossover_rate", crossover_rate), ("structural_rate", structural_rate)):
-        if not 0 <= rate <= 1:
-            raise ValueError(f"{name} must lie between 0 and 1, got {rate!r}")
-    if not 0 <= complexity_cost < float("inf"):
-        raise ValueError(f"complexity_cost must be a finite number of at least 0, got {complexity_cost!r}")
-    if block_size == "auto":
-        block_size = default_block_size()
-    if block_size is not None and (not isinstance(block_size, int) or block_size < 1):
-        raise ValueError(f"block_size must be 'auto', None or a whole number of at least 1, got {block_size!r}")
-    # On a CPU a rewriting is fastest when few genomes are in cache, a structural mutation when it is a real branch.
-    rewriting_block = None if block_size is None else max(1, block_size // 4)
-    branching_block = None if block_size is None else 1
-    select = selection.tournament() if select is None else select
-    kinds = speciation.learned() if species is None else species
-    decay = optax.constant_schedule(1.0) if decay is None else decay
-    flexible = policy.topology
-
-    def num_params(topology: jax.Array) -> jax.Array:
-        if flexible is None:
-            return jnp.float32(policy.num_params)
-        return jnp.sum(flexible.mask(topology)).astype(jnp.float32)
-
-    def masked(params: jax.Array, topology: jax.Array) -> jax.Array:
-        return params if flexible is None else jnp.where(flexible.mask(topology), params, 0.0)
-
-    def birth(key: jax.Array) -> Genome:
-        key_policy, key_mutator, key_topology = jax.random.split(key, 3)
-        topology = jnp.zeros(0, jnp.int32) if flexible is None else flexible.init(key_topology)
-        return Genome(
-            policy=masked(policy.init(key_policy), topology),
-            mutator=mutator.init(key_mutator),
-            compat=jnp.zeros(kinds.num_params),
-            topology=topology,
-            structural_rate=jnp.float32(structural_rate),
-        )
-
-    def init(key: jax.Array) -> State:
-        key_birth, key_species = jax.random.split(key)
-        population = jax.vmap(birth)(jax.random.split(key_birth, population_size))
-        population, species_state = kinds.init(key_species, population)
-        return State(
-            population=population,
-            generation=jnp.int32(0),
-            founders=population.mutator,
-            founder=jnp.arange(population_size, dtype=jnp.int32),
-            speciation=species_state,
-            champion=take(population, jnp.int32(0)),
-            champion_fitness=jnp.float32(-jnp.inf),
-        )
-
-    def restructure(
-        key: jax.Array,
-        params: jax.Array,
-        topology: jax.Array,
-        rates: jax.Array,
-        crossing: jax.Array,
-        shape: Topology,
-    ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-        """Structural part of a birth: (policy f32[P], topology i32[L], structural rate, whether it changed).
-
-        `rates` f32[2] are those of both parents.
-        """
-        rate = rates[0]
-        key_whether, key_change, key_rate = jax.random.split(key, 3)
-        structural = ~crossing & jax.random.bernoulli(key_whether, rate)
-        params, topology = jax.lax.cond(
-            structural, lambda: shape.mutate(key_change, params, topology), lambda: (params, topology)
-        )
-        drifted = jnp.clip(rate * jnp.exp(0.01 * jax.random.normal(key_rate)), *STRUCTURAL_RATE)
-        drifted = jnp.where(rate > 0, drifted, 0.0)  # a rate of zero is a choice, and stays
-        return params, topology, jnp.where(crossing, jnp.mean(rates), drifted), structural
-
-    def reproduce(
-        key: jax.Array, a: Genome, b: Genome, crossing: jax.Array, share: jax.Array
-    ) -> tuple[Genome, jax.Array]:
-        """One child of `a`, or where they cross of `a` and `b`, and its replication error."""
-        rewritten = mutator.mutate(key, a, b, crossing) if crossover_rate > 0 else mutator.mutate(key, a)
-        base = mutators.base_of(a, b, crossing)
-
-        def toward(start: jax.Array, end: jax.Array) -> jax.Array:
-            return jnp.clip(start + share * (end - start), -LIMIT, LIMIT)
-
-        child = a._replace(
-            policy=masked(toward(a.policy, rewritten.policy), a.topology),
-            mutator=toward(base.mutator, rewritten.mutator),
-            compat=toward(base.compat, rewritten.compat),
-        )
-        return child, jnp.linalg.norm(rewritten.mutator - a.mutator)
-
-    def tell(
-        key: jax.Array, state: State, fitness: jax.Array, info: dict[str, jax.Array] | None = None
-    ) -> tuple[State, Generation]:
-        key_select, key_cross, key_children = jax.random.split(key, 3)
-        population = state.population
-        if jnp.shape(fitness) != (population_size,):
-            raise ValueError(f"fitness must have shape ({population_size},), got {jnp.shape(fitness)}")
-        fitness = jnp.asarray(fitness, jnp.float32)
-        whole = [jnp.all(jnp.isfinite(part), axis=1) for part in population[:3]]
-        sound = jnp.isfinite(fitness) & whole[0] & whole[1] & whole[2]
-        clean = jnp.where(sound, fitness, -jnp.inf)
-        sizes = jax.vmap(num_params)(population.topology)
-        penalised = clean - complexity_cost * sizes
-        groups, species_state = kinds.classify(state.speciation, population, penalised)
-        score = kinds.share(penalised, groups)
-        order = jnp.argsort(-score)
-
-        # Elites are the first rows of the next population: their own and only parents, and never changed.
-        rows = jnp.arange(population_size)
-        is_child = rows >= elites
-        parents = select(key_select, population, score)
-        # Where chance offered nobody else, the best member stands in for one that must not reproduce.
-        parents = jnp.where(jnp.isneginf(score[parents]), order[0], parents)
-        parents = jnp.where(is_child[:, None], parents, order[:, None])
-        fits = crossing = jnp.zeros(population_size, bool)
-        if crossover_rate > 0:
-            fits = kinds.compatible(state.speciation, population, groups, parents)
-            wanted = jax.random.bernoulli(key_cross, crossover_rate, (population_size,))
-            crossing = is_child & fits & wanted & (parents[:, 0] != parents[:, 1])
-        parents = jnp.where(crossing[:, None], parents, parents[:, :1])
-        share = decay(state.generation)
-        key_structure, key_rewrite = jax.random.split(key_children)
-
-        # Parents are gathered block by block: at once, they would be one more copy of the population.
-        structural = jnp.zeros(population_size, bool)
-        if flexible is not None:
-
-            def bud(key: jax.Array, row: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-                a = parents[row, 0]
-                rates = population.structural_rate[parents[row]]
-                return restructure(key, population.policy[a], population.topology[a], rates, crossing[row], flexible)
-
-            keys = jax.random.split(key_structure, population_size)
-            policies, topologies, rates, structural = in_blocks(bud, branching_block, keys, rows)
-            structural &= is_child
-
-        def replicate(key: jax.Array, row: jax.Array) -> tuple[Genome, jax.Array]:
-            a, b = (take(population, parents[row, i]) for i in range(2))
-            first = a
-            if flexible is not None:
-                first = a._replace(policy=policies[row], topology=topologies[row], structural_rate=rates[row])
-            child, error = reproduce(key, first, b, crossing[row], share)
-            return jax.tree.map(lambda new, old: jnp.where(is_child[row], new, old), child, a), error
-
-        keys = jax.random.split(key_rewrite, population_size)
-        children, errors = in_blocks(replicate, rewriting_block, keys, rows)
-
-        best = jnp.argmax(clean)
-        better = clean[best] > state.champion_fitness
-        new = State(
-            population=children,
-            generation=state.generation + 1,
-            founders=state.founders,
-            founder=state.founder[parents[:, 0]],
-            speciation=species_state,
-            champion=jax.tree.map(lambda new, old: jnp.where(better, new[best], old), population, state.champion),
-            champion_fitness=jnp.where(better, clean[best], state.champion_fitness),
-        )
-
-        def mean(values: jax.Array) -> jax.Array:
-            return jnp.sum(jnp.where(sound, values, 0.0)) / jnp.maximum(jnp.sum(sound), 1)
-
-        drift = in_blocks(
-            lambda row: jnp.linalg.norm(population.mutator[row] - state.founders[state.founder[row]]), block_size, rows
-        )
-        error = jnp.where(is_child & ~crossing, errors, jnp.nan)
-        shares = jnp.zeros(population_size).at[groups.member_of].add(1.0) / population_size
-        metrics = {
-            "fitness_best": clean[best],
-            "fitness_mean": mean(fitness),
-            "fitness_worst": jnp.min(jnp.where(sound, fitness, jnp.inf)),
-            "fitness_std": jnp.sqrt(mean((fitness - mean(fitness)) ** 2)),
-            "non_finite": jnp.sum(~sound),
-            "replication_error_mean": jnp.nanmean(error),
-            "replication_error_best": jnp.nanmin(error),
-            "mutator_drift_mean": mean(drift),
-            "mutator_drift_max": jnp.max(jnp.where(sound, drift, 0.0)),
-            "species": groups.number,
-            "species_entropy": -jnp.sum(jax.scipy.special.xlogy(shares, shares)),
-            "tag_distance": groups.tag_distance,
-            "compatible_share": jnp.mean(fits[elites:], dtype=jnp.float32),
-            "crossovers": jnp.sum(crossing),
-            "structural_mutations": jnp.sum(structural),
-            "policy_params_mean": mean(sizes),
-            **{name: mean(values) for name, values in jax.vmap(mutator.genes)(population.mutator).items()},
-        }
-        if clash := sorted(metrics.keys() & (info or {}).keys()):
-            raise ValueError(f"info of the fitness must not be named like a metric, got {', '.join(clash)}")
-        metrics |= info or {}
-        if flexible is not None:
-            metrics["layers_mean"] = jnp.mean(jnp.sum(population.topology > 0, axis=1), dtype=jnp.float32)
-            metrics["neurons_mean"] = jnp.mean(jnp.sum(population.topology, axis=1), dtype=jnp.float32)
-        if isinstance(species_state, speciation.SpeciationState):
-            metrics["species_threshold"] = state.speciation.threshold
-        return new, Generation(fitness, parents, metrics)
-
-    def step(key: jax.Array, state: State) -> tuple[State, Generation]:
-        key_evaluate, key_tell = jax.random.split(key)
-        if fitness is None:
-            raise ValueError("fitness is None: use ask and tell, or give evolution a fitness")
-        keys = key_evaluate if common_random_numbers else jax.random.split(key_evaluate, population_size)
-        values, info = evaluate(fitness, keys, state.population, block_size)
-        return tell(key_tell, state, values, info)
-
+    check.whole(2, population_size=population_size)
+    size = operator.index(population_size)
+    check.whole(0, elites=elites)
+    if operator.index(elites) >= size:
+        raise ValueError(f"elites must lie between 0 and population_size - 1 = {size - 1}, got {elites!r}")
+    check.number(0, 1, crossover_rate=crossover_rate, structural_rate=structural_rate)
+    check.number(0, complexity_cost=complexity_cost)
+    if limit is not None:
+        check.number(0, open_low=True, limit=limit)
+    settings = Settings(
+        policy,
+        mutator,
+        fitness,
+        size,
+        operator.index(elites),
+        selection.tournament() if select is None else select,
+        crossover_rate,
+        speciation.none() if species is None else species,
+        complexity_cost,
+        structural_rate,
+        limit,
+        optax.constant_schedule(1.0) if decay is None else decay,
+        common_random_numbers,
+        _block_size(block_size),
+    )
+    _check_functions(settings)
     return Evolution(
-        init,
-        step,
-        ask=lambda key, state: state.population,
-        tell=tell,
-        best=lambda state: (state.champion, state.champion_fitness),
+        partial(_init, settings),
+        partial(_step, settings),
+        ask=_ask,
+        tell=partial(_tell, settings),
+        best=_best,
     )
 
 
@@ -304,8 +131,179 @@ def evolution(
 def run(evolution: Evolution, key: jax.Array, generations: int) -> tuple[Any, Generation]:
     """Initialises a population and evolves it in one ``lax.scan``; pure, so ``vmap`` it over keys for several seeds.
 
+    An evolution is compiled once for each number of generations; one that is built anew is compiled again, even if
+    its settings are equal, because functions are only equal to themselves.
+
+    Args:
+        evolution: what to run.
+        key: from ``jax.random.key``.
+        generations: how many, at least 0.
+
+    Raises:
+        ValueError: if the key is not one, or `generations` is not a whole number of at least 0.
+
     Returns:
         The last state, and the history: a `Generation` with a leading axis ``[generations]`` on every field.
     """
+    check.random_key(key=key)
+    check.whole(0, generations=generations)
     key_init, key_run = jax.random.split(key)
     return rollout(evolution.step, key_run, evolution.init(key_init), generations)
+
+
+def _block_size(block_size: int | str | None) -> int | None:
+    if block_size == "auto":
+        return default_block_size()
+    if block_size is None:
+        return None
+    if isinstance(block_size, str):
+        raise ValueError(f"block_size must be 'auto', None or a whole number of at least 1, got {block_size!r}")
+    check.whole(1, block_size=block_size)
+    return operator.index(block_size)
+
+
+def _check_functions(settings: Settings) -> None:
+    """Checks the functions among the settings by their shapes, without computing anything."""
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    genome = jax.eval_shape(partial(_birth, settings), key)
+    params = genome.policy
+    if params.shape != (settings.policy.num_params,) or not jnp.issubdtype(params.dtype, jnp.floating):
+        wanted = f"f32[{settings.policy.num_params}] or another floating dtype"
+        raise ValueError(f"policy must draw parameters {wanted}, got {params.dtype} {params.shape}")
+    made = jax.eval_shape(settings.mutator.mutate, key, genome)
+    if not isinstance(made, Rewriting):
+        raise ValueError(f"mutator must return a Rewriting (base, child), got {type(made).__name__}")
+    if settings.fitness is not None:
+        check_fitness(settings.fitness, genome)
+    n = settings.population_size
+    population = jax.tree.map(lambda x: jax.ShapeDtypeStruct((n, *x.shape), x.dtype), genome)
+    parents = jax.eval_shape(settings.select, key, population, jax.ShapeDtypeStruct((n,), jnp.float32))
+    if not (hasattr(parents, "shape") and parents.shape == (n, 2) and jnp.issubdtype(parents.dtype, jnp.integer)):
+        raise ValueError(f"select must return parents i32[{n}, 2], got {parents}")
+
+
+def _birth(settings: Settings, key: jax.Array) -> Genome:
+    """A genome of generation 0."""
+    policy, mutator = settings.policy, settings.mutator
+    key_policy, key_mutator, key_topology = jax.random.split(key, 3)
+    flexible = policy.topology
+    topology = jnp.zeros(0, jnp.int32) if flexible is None else flexible.init(key_topology)
+    return Genome(
+        policy=bounded(masked(policy, policy.init(key_policy), topology), settings.limit),
+        mutator=bounded(mutator.init(key_mutator), settings.limit),
+        compat=jnp.zeros(settings.species.num_params, jnp.float32),
+        topology=topology,
+        structural_rate=jnp.asarray(settings.structural_rate, jnp.float32),
+    )
+
+
+def _init(settings: Settings, key: jax.Array) -> State:
+    check.random_key(key=key)
+    size = settings.population_size
+    key_birth, key_species = jax.random.split(key)
+    population = jax.vmap(partial(_birth, settings))(jax.random.split(key_birth, size))
+    population, species_state = settings.species.init(key_species, population)
+    population = population._replace(compat=bounded(population.compat, settings.limit))
+    return State(
+        population=population,
+        births=jnp.arange(size, dtype=jnp.int32),
+        generation=jnp.int32(0),
+        speciation=species_state,
+        luckiest=take(population, jnp.int32(0)),
+        luckiest_fitness=jnp.float32(-jnp.inf),
+    )
+
+
+def _ask(key: jax.Array, state: State) -> Genome:
+    return state.population
+
+
+def _step(settings: Settings, key: jax.Array, state: State) -> tuple[State, Generation]:
+    if settings.fitness is None:
+        raise ValueError("fitness is None: use ask and tell, or give evolution a fitness")
+    key_evaluate, key_tell = jax.random.split(key)
+    size = settings.population_size
+    keys = key_evaluate if settings.common_random_numbers else jax.random.split(key_evaluate, size)
+    values, info = evaluate(settings.fitness, keys, state.population, settings.block_size)
+    return _tell(settings, key_tell, state, values, info)
+
+
+def _tell(
+    settings: Settings, key: jax.Array, state: State, fitness: jax.Array, info: Info | None = None
+) -> tuple[State, Generation]:
+    size = settings.population_size
+    if jnp.shape(fitness) != (size,):
+        raise ValueError(f"fitness must have shape ({size},), got {jnp.shape(fitness)}")
+    key_select, key_cross, key_children = jax.random.split(key, 3)
+    population, fitness = state.population, jnp.asarray(fitness, jnp.float32)
+    finite = metrics.are_finite(population, fitness)
+    clean = jnp.where(finite, fitness, -jnp.inf)
+    sizes = jax.vmap(partial(active_params, settings.policy))(population.topology)
+    penalised = clean - settings.complexity_cost * sizes
+    species, species_state, species_metrics = settings.species.classify(state.speciation, population, penalised)
+    pairs = pair(
+        key_select,
+        key_cross,
+        population,
+        settings.species.share(penalised, species),
+        partial(settings.species.compatible, state.speciation, population, species),
+        select=settings.select,
+        elites=settings.elites,
+        crossover_rate=settings.crossover_rate,
+    )
+    births = reproduce(
+        key_children,
+        population,
+        pairs,
+        jnp.asarray(settings.decay(state.generation), jnp.float32),
+        policy=settings.policy,
+        mutator=settings.mutator,
+        crossover=crosses(settings.crossover_rate),
+        limit=settings.limit,
+        block_size=settings.block_size,
+    )
+    measured = (
+        metrics.of_fitness(fitness, finite)
+        | metrics.of_species(species)
+        | species_metrics
+        | _measure(settings, population, finite, sizes, pairs, births)
+    )
+    state = _next_state(state, clean, pairs, births, species_state)
+    return state, metrics.add(Generation(fitness, pairs.parents, measured), info or {})
+
+
+def _next_state(state: State, clean: jax.Array, pairs: Pairs, births: Births, species_state: Any) -> State:
+    size = clean.shape[0]
+    best = jnp.argmax(clean)
+    better = clean[best] > state.luckiest_fitness
+    born = (state.generation + 1) * size + jnp.arange(size, dtype=jnp.int32)
+    return State(
+        population=births.population,
+        births=jnp.where(pairs.is_child, born, state.births[pairs.parents[:, 0]]),
+        generation=state.generation + 1,
+        speciation=species_state,
+        luckiest=jax.tree.map(lambda new, old: jnp.where(better, new[best], old), state.population, state.luckiest),
+        luckiest_fitness=jnp.where(better, clean[best], state.luckiest_fitness),
+    )
+
+
+def _measure(
+    settings: Settings, population: Genome, finite: jax.Array, sizes: jax.Array, pairs: Pairs, births: Births
+) -> Info:
+    genes = jax.vmap(settings.mutator.genes)(population.mutator)
+    return (
+        {
+            "compatible_share": jnp.mean(pairs.compatible[settings.elites :], dtype=jnp.float32),
+            "crossovers": jnp.sum(pairs.crossing),
+            "structural_mutations": jnp.sum(births.structural),
+            "policy_params_mean": metrics.mean(sizes, finite),
+        }
+        | metrics.of_births(births.errors, pairs.is_child & ~pairs.crossing)
+        | metrics.of_topology(population.topology)
+        | {name: metrics.mean(values, finite) for name, values in genes.items()}
+    )
+
+
+def _best(state: State) -> tuple[Genome, jax.Array]:
+    known = state.luckiest_fitness > -jnp.inf
+    return state.luckiest, jnp.where(known, state.luckiest_fitness, jnp.nan)

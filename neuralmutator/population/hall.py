@@ -1,113 +1,159 @@
-"""An honest hall of fame: champions are evaluated again, on fresh draws, before and after they are kept."""
+"""A hall of fame whose members are evaluated again with new keys in every generation, to remove selection bias."""
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from neuralmutator.core import Fitness, evaluate
-from neuralmutator.core.genome import Genome, take
-from neuralmutator.population.generation import Evolution, Generation
+from neuralmutator.core import Fitness, Info, PopulationFitness, check, check_fitness, evaluate
+from neuralmutator.core.genome import Genome, cast, take
+from neuralmutator.population import metrics
+from neuralmutator.population.types import Evolution, Generation
 
-SIGNATURE = 64  # policy parameters that two members are told apart by
 PRIOR = 4.0  # evaluations' worth of belief that a member is as good as the mean of the hall
+CENTRE = -1  # birth number of the mean of a population
 
 
 class Hall(NamedTuple):
     """State of an evolution with a hall of fame of K members."""
 
-    evolution: Any  # state of the evolution within
+    inner: Any  # state of the evolution within
     members: Genome  # [K]
+    member_births: jax.Array  # i32[K] their birth numbers; -1 for the mean of a population
     total: jax.Array  # f32[K] sum of each member's evaluations since it entered
-    evaluations: jax.Array  # f32[K] number of them; 0 for the candidate that entered last
+    evaluations: jax.Array  # f32[K] number of them; 0 for those that entered last
 
     @property
     def population(self) -> Genome:
         """The population, not evaluated yet."""
-        return self.evolution.population
+        return self.inner.population
+
+    @property
+    def births(self) -> jax.Array:
+        """Birth numbers of the population, i32[N]."""
+        return self.inner.births
 
     @property
     def estimates(self) -> jax.Array:
-        """What each member is worth, f32[K]: its mean, shrunk towards the mean of the hall; -inf if unevaluated."""
-        sound = jnp.isfinite(self.total)
-        everyone = jnp.sum(jnp.where(sound, self.total, 0.0)) / jnp.maximum(jnp.sum(sound * self.evaluations), 1.0)
+        """What each member is worth, f32[K]: its mean, shrunk towards the mean of the hall.
+
+        -inf, so that it ranks last, for a member that was not evaluated yet or had an evaluation that was not finite.
+        """
+        finite = jnp.isfinite(self.total)
+        everyone = jnp.sum(jnp.where(finite, self.total, 0.0)) / jnp.maximum(jnp.sum(finite * self.evaluations), 1.0)
         shrunk = (self.total + PRIOR * everyone) / (self.evaluations + PRIOR)
-        return jnp.where(sound & (self.evaluations > 0), shrunk, -jnp.inf)
-
-    @property
-    def champion(self) -> Genome:
-        """The member with the highest estimate; of equal ones the most tested."""
-        return take(self.members, jnp.lexsort((self.evaluations, self.estimates))[-1])
-
-    @property
-    def champion_fitness(self) -> jax.Array:
-        """The champion's estimate, f32[]; the largest of K, so still optimistic: only fresh episodes are fair."""
-        return jnp.max(self.estimates)
+        return jnp.where(finite & (self.evaluations > 0), shrunk, -jnp.inf)
 
 
-def hall_of_fame(evolution: Evolution, fitness: Fitness, size: int = 8) -> Evolution:
-    """Wraps an evolution so that ``state.champion`` is what re-evaluations say, not one lucky evaluation.
+def hall_of_fame(evolution: Evolution, fitness: Fitness, size: int = 8, centre: bool = False) -> Evolution:
+    """Wraps an evolution so that its `best` is what re-evaluations say, not one lucky evaluation.
 
-    Each generation all members of the hall are evaluated once more with fresh draws, each with its own; the worst then
-    makes room for the best newcomer of the generation, whose own evaluation (the luckiest of many) is forgotten.
+    Each generation all members of the hall are evaluated once more, each with a key of its own. Then the worst makes
+    room for the best newcomer of the generation. The newcomer's own evaluation, the luckiest of many, is forgotten.
+
+    `best` is the member with the highest estimate, of equal ones the most evaluated; the estimate is the largest of K
+    and still optimistic, so that only fresh episodes are fair. It is NaN if no member has one. Metric:
+    ``champion_fitness``, this estimate before the newcomer enters.
 
     Args:
-        evolution: what to wrap; its state must have a `population`.
+        evolution: what to wrap.
         fitness: the fitness to re-evaluate with.
-        size: number of members K, at least 2.
+        size: number of members K, at least 2; with `centre` at least 3.
+        centre: whether the mean of the population's policies enters the hall in each generation, too, in place of the
+            second worst member. The mean is over the members whose fitness and parameters are finite; mutator and
+            compatibility net are those of the best newcomer. For policies of fixed topology.
 
     Raises:
-        ValueError: if `size` is not a whole number of at least 2.
+        ValueError: if `size` is too small, `centre` is asked of policies whose topology evolves, or the fitness cannot
+            be evaluated here, see `evolution`.
     """
-    if not isinstance(size, int) or size < 2:
-        raise ValueError(f"hall size must be a whole number of at least 2, got {size!r}")
+    check.whole(3 if centre else 2, size=size)
+    _check_fitness(evolution, fitness)
+    if centre and _abstract_genome(evolution).topology.size:
+        raise ValueError("centre must be False for policies whose topology evolves: they have no mean")
 
     def init(key: jax.Array) -> Hall:
         state = evolution.init(key)
-        return Hall(
-            state,
-            jax.tree.map(lambda x: jnp.repeat(x[:1], size, axis=0), state.population),
-            jnp.zeros(size),
-            jnp.zeros(size),
-        )
+        nothing = jnp.zeros(size, jnp.float32)
+        members = take(state.population, jnp.zeros(size, jnp.int32))
+        return Hall(state, members, jnp.repeat(state.births[:1], size), nothing, nothing)
 
-    def update(key: jax.Array, old: Hall, state: Any, generation: Generation) -> tuple[Hall, Generation]:
-        values, _ = evaluate(fitness, jax.random.split(key, size), old.members)
-        hall = Hall(state, old.members, old.total + jnp.where(jnp.isnan(values), -jnp.inf, values), old.evaluations + 1)
-        # A rewriting changes every weight, so that a few of them tell whether a member is in the hall already.
-        known = jnp.any(
-            jnp.all(old.population.policy[:, None, :SIGNATURE] == hall.members.policy[:, :SIGNATURE], axis=2), axis=1
-        )
-        chances = jnp.where(jnp.isfinite(generation.fitness) & ~known, generation.fitness, -jnp.inf)
-        best = jnp.argmax(chances)
-        candidate = take(old.population, best)
-        # The worst leaves; of equal ones the least tested.
-        worst = jnp.lexsort((hall.evaluations, hall.estimates))[0]
-        leaves = (jnp.arange(size) == worst) & jnp.isfinite(chances[best])
-        metrics = generation.metrics | {"champion_fitness": hall.champion_fitness}
-        hall = hall._replace(
-            members=jax.tree.map(
-                lambda old, new: jnp.where(leaves.reshape(-1, *[1] * new.ndim), new, old), hall.members, candidate
-            ),
-            total=jnp.where(leaves, 0.0, hall.total),
-            evaluations=jnp.where(leaves, 0.0, hall.evaluations),
-        )
-        return hall, generation._replace(metrics=metrics)
+    update = partial(_update, fitness, centre)
 
     def step(key: jax.Array, hall: Hall) -> tuple[Hall, Generation]:
         key_step, key_hall = jax.random.split(key)
-        return update(key_hall, hall, *evolution.step(key_step, hall.evolution))
+        return update(key_hall, hall, *evolution.step(key_step, hall.inner))
 
-    def tell(
-        key: jax.Array, hall: Hall, values: jax.Array, info: dict[str, jax.Array] | None = None
-    ) -> tuple[Hall, Generation]:
+    def tell(key: jax.Array, hall: Hall, values: jax.Array, info: Info | None = None) -> tuple[Hall, Generation]:
         key_tell, key_hall = jax.random.split(key)
-        return update(key_hall, hall, *evolution.tell(key_tell, hall.evolution, values, info))
+        return update(key_hall, hall, *evolution.tell(key_tell, hall.inner, values, info))
 
-    return Evolution(
-        init,
-        step,
-        ask=lambda key, hall: evolution.ask(key, hall.evolution),
-        tell=tell,
-        best=lambda hall: (hall.champion, hall.champion_fitness),
+    return Evolution(init, step, ask=lambda key, hall: evolution.ask(key, hall.inner), tell=tell, best=_best)
+
+
+def _check_fitness(evolution: Evolution, fitness: Fitness) -> None:
+    # An abstract population costs a trace of `init`, which a batched fitness does not need.
+    needed = callable(fitness) and not isinstance(fitness, PopulationFitness)
+    check_fitness(fitness, _abstract_genome(evolution) if needed else None)
+
+
+def _abstract_genome(evolution: Evolution) -> Genome:
+    def first() -> Genome:
+        return take(evolution.init(jax.random.key(0)).population, jnp.int32(0))
+
+    return jax.eval_shape(first)
+
+
+def _best(hall: Hall) -> tuple[Genome, jax.Array]:
+    estimates = hall.estimates
+    largest = jnp.max(estimates)
+    champion = take(hall.members, jnp.lexsort((hall.evaluations, estimates))[-1])
+    return champion, jnp.where(jnp.isneginf(largest), jnp.nan, largest)
+
+
+def _update(
+    fitness: Fitness, centre: bool, key: jax.Array, old: Hall, state: Any, generation: Generation
+) -> tuple[Hall, Generation]:
+    """Evaluates the members once more; then newcomers from the evaluated population take the places of the worst."""
+    size = old.total.shape[0]
+    values, _ = evaluate(fitness, jax.random.split(key, size), old.members)
+    hall = old._replace(
+        inner=state,
+        total=old.total + jnp.where(jnp.isnan(values), -jnp.inf, values),
+        evaluations=old.evaluations + 1,
+    )
+    generation = metrics.add(generation, {"champion_fitness": _best(hall)[1]})
+    population = old.population
+    known = jnp.any(old.births[:, None] == old.member_births, axis=1)
+    chances = jnp.where(jnp.isfinite(generation.fitness) & ~known, generation.fitness, -jnp.inf)
+    best = jnp.argmax(chances)
+    newcomer = take(population, best)
+    order = jnp.lexsort((hall.evaluations, hall.estimates))  # worst first; of equal ones the least evaluated
+    hall = _enter(hall, order[0], newcomer, old.births[best], jnp.isfinite(chances[best]))
+    if centre:
+        finite = metrics.are_finite(population, generation.fitness)
+        mean = newcomer._replace(policy=_mean_policy(population.policy, finite))
+        hall = _enter(hall, order[1], cast(mean, newcomer), jnp.int32(CENTRE), jnp.any(finite))
+    return hall, generation
+
+
+def _mean_policy(policies: jax.Array, counted: jax.Array) -> jax.Array:
+    """Mean [P] of the policies [N, P] that are counted, bool[N]; NaN of none."""
+    policies = policies.astype(jnp.result_type(jnp.float32, policies))
+    return jnp.sum(jnp.where(counted[:, None], policies, 0.0), axis=0) / jnp.sum(counted)
+
+
+def _enter(hall: Hall, place: jax.Array, genome: Genome, birth: jax.Array, allowed: jax.Array) -> Hall:
+    """The hall with a genome at a place i32[], not evaluated yet; unchanged unless `allowed` bool[]."""
+    enters = (jnp.arange(hall.total.shape[0]) == place) & allowed
+
+    def put(old: jax.Array, new: jax.Array) -> jax.Array:
+        return jnp.where(enters.reshape(-1, *[1] * jnp.ndim(new)), new, old)
+
+    return hall._replace(
+        members=jax.tree.map(put, hall.members, genome),
+        member_births=put(hall.member_births, birth),
+        total=jnp.where(enters, 0.0, hall.total),
+        evaluations=jnp.where(enters, 0.0, hall.evaluations),
     )

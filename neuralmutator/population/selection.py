@@ -1,4 +1,4 @@
-"""Who becomes a parent: ``select(key, population, fitness [N]) -> parents i32[N, 2]``, higher fitness is better.
+"""Which members become parents: ``select(key, population, fitness [N]) -> parents i32[N, 2]``; higher is better.
 
 The first column is the parent whose mutator does the rewriting, the second a candidate for crossover; every row is
 one child. A fitness of -inf (a member that must not reproduce) loses against any other.
@@ -9,6 +9,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from neuralmutator.core import check
 from neuralmutator.core.genome import Genome
 
 Select = Callable[[jax.Array, Genome, jax.Array], jax.Array]
@@ -20,8 +21,7 @@ def tournament(size: int = 3) -> Select:
     Raises:
         ValueError: if `size` is not a whole number of at least 1.
     """
-    if not isinstance(size, int) or size < 1:
-        raise ValueError(f"tournament size must be a whole number of at least 1, got {size!r}")
+    check.whole(1, size=size)
 
     def select(key: jax.Array, population: Genome, fitness: jax.Array) -> jax.Array:
         n = fitness.shape[0]
@@ -41,14 +41,18 @@ def truncation(share: float = 0.2) -> Select:
     Raises:
         ValueError: unless 0 < share ≤ 1.
     """
-    if not 0 < share <= 1:
-        raise ValueError(f"truncation share must lie in (0, 1], got {share!r}")
+    check.number(0, 1, open_low=True, share=share)
 
     def select(key: jax.Array, population: Genome, fitness: jax.Array) -> jax.Array:
         n = fitness.shape[0]
         best = jnp.argsort(-fitness)
         fit = jnp.sum(fitness > -jnp.inf)
-        drawn = jax.random.randint(key, (n, 2), 0, jnp.clip(fit, 1, max(1, round(share * n))))
+        most = (
+            jnp.maximum(1, jnp.round(share * n).astype(jnp.int32))
+            if check.is_traced(share)
+            else max(1, round(share * n))
+        )
+        drawn = jax.random.randint(key, (n, 2), 0, jnp.clip(fit, 1, most))
         return best[jnp.sort(drawn, axis=1)]
 
     return select

@@ -1,4 +1,4 @@
-"""Learned speciation: a net inside each genome decides who is of its kind.
+"""Learned speciation: a net inside each genome decides which members are of its species.
 
 A genome is summarised by a frozen random projection, ``summary = genome @ P / sqrt(n)``, f32[64]; its compatibility
 net turns the summary into a *tag*, f32[16]. Two members may cross when each one's own net places their tags within
@@ -6,13 +6,14 @@ net turns the summary into a *tag*, f32[16]. Two members may cross when each one
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
+from neuralmutator.core import check
 from neuralmutator.core.genome import Genome, flatten, take
 
 SUMMARY, CODE, TAG, SCORE = 64, 32, 16, 16  # widths: summary, encoder, tag, scorer
@@ -28,13 +29,39 @@ class SpeciationState(NamedTuple):
 
 
 class Species(NamedTuple):
-    """Who is of which kind."""
+    """The species of every member."""
 
     member_of: jax.Array  # i32[N] species of each member, 0 is the species of the best one
     size: jax.Array  # i32[N] number of members of each member's species
     number: jax.Array  # i32[] number of species
-    tag_distance: jax.Array  # f32[] mean distance of the tags of members that are neighbours in the array
     summaries: jax.Array  # f32[N, 64]
+
+
+class Classify(Protocol):
+    """Divides a population into species."""
+
+    def __call__(self, state: Any, population: Genome, fitness: jax.Array) -> tuple[Species, Any, dict[str, jax.Array]]:
+        """The species, the next state, and the speciation's own metrics, scalars by name.
+
+        Args:
+            state: of the speciation.
+            population: genomes [N].
+            fitness: f32[N]; -inf for a member that must not reproduce.
+        """
+
+
+class Compatible(Protocol):
+    """Decides which pairs may cross."""
+
+    def __call__(self, state: Any, population: Genome, species: Species, pairs: jax.Array) -> jax.Array:
+        """Whether each pair may cross, bool[M].
+
+        Args:
+            state: of the speciation, the one that `Classify` took.
+            population: genomes [N].
+            species: of this population.
+            pairs: members i32[M, 2].
+        """
 
 
 class Speciation(NamedTuple):
@@ -42,9 +69,9 @@ class Speciation(NamedTuple):
 
     num_params: int  # C, parameters in each genome
     init: Callable[[jax.Array, Genome], tuple[Genome, Any]]  # (key, population) -> (population, state)
-    classify: Callable[[Any, Genome, jax.Array], tuple[Species, Any]]  # (state, population, fitness)
-    compatible: Callable[..., jax.Array]  # (state, population, species, pairs i32[M, 2]) -> bool[M]
-    share: Callable[[jax.Array, Species], jax.Array]  # (fitness [N], species) -> fitness [N]
+    classify: Classify  # (state, population, fitness [N]) -> (species, state, metrics)
+    compatible: Compatible  # (state, population, species, pairs i32[M, 2]) -> bool[M]
+    share: "Sharing"  # (fitness [N], species) -> fitness [N]
 
 
 Sharing = Callable[[jax.Array, Species], jax.Array]
@@ -67,13 +94,12 @@ def share_ranks(fitness: jax.Array, species: Species) -> jax.Array:
 
 
 def none() -> Speciation:
-    """One species, everyone may cross with everyone; no parameters, no cost."""
+    """One species, everyone may cross with everyone; no parameters, no cost, no metrics."""
 
-    def classify(state: tuple, population: Genome, fitness: jax.Array) -> tuple[Species, tuple]:
+    def classify(state: tuple, population: Genome, fitness: jax.Array) -> tuple[Species, tuple, dict[str, jax.Array]]:
         n = fitness.shape[0]
         everyone = jnp.zeros(n, jnp.int32)
-        species = Species(everyone, everyone + n, jnp.int32(1), jnp.float32(0), jnp.zeros((n, 0)))
-        return species, state
+        return Species(everyone, everyone + n, jnp.int32(1), jnp.zeros((n, 0), jnp.float32)), state, {}
 
     return Speciation(
         0,
@@ -103,7 +129,8 @@ def init_compat(key: jax.Array) -> jax.Array:
     """A fresh compatibility net f32[3153], every layer U(±1/sqrt(fan_in))."""
     fan_in = np.array([SUMMARY, CODE, 2 * TAG, SCORE])
     sizes = (fan_in + 1) * [CODE, TAG, SCORE, 1]
-    return jax.random.uniform(key, (NUM_PARAMS,), minval=-1.0) * np.repeat(fan_in, sizes).astype(np.float32) ** -0.5
+    bound = np.repeat(fan_in, sizes).astype(np.float32) ** -0.5
+    return jax.random.uniform(key, (NUM_PARAMS,), jnp.float32, -1.0) * bound
 
 
 def summarise(projection: jax.Array, population: Genome) -> jax.Array:
@@ -111,7 +138,7 @@ def summarise(projection: jax.Array, population: Genome) -> jax.Array:
     sizes = [x.shape[1] for x in (population.policy, population.mutator, population.compat)]
     policy, mutator, compat = jnp.split(projection, [sizes[0], sizes[0] + sizes[1]])
     total = population.policy @ policy + population.mutator @ mutator + population.compat @ compat
-    return total / jnp.sqrt(projection.shape[0])
+    return (total / jnp.sqrt(projection.shape[0])).astype(jnp.float32)
 
 
 def cluster(tags: jax.Array, order: jax.Array, radius: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -152,12 +179,20 @@ def warm_start(
     A pair that is closer than the median distance of two genomes costs d², any other max(0, 2 - d)², with d the
     distance of its tags. 1,024 pairs are drawn; each step sees 64 of them.
 
+    Args:
+        key: random key.
+        compat: the net to start from, f32[3153].
+        projection: f32[P + M + C, 64].
+        population: genomes [N].
+        steps: of Adam.
+        learning_rate: of Adam.
+
     Returns:
         Trained parameters f32[3153].
     """
     key_pairs, key_batches = jax.random.split(key)
     n = population.policy.shape[0]
-    draw = jax.random.uniform(key_pairs, (2, 1024))
+    draw = jax.random.uniform(key_pairs, (2, 1024), jnp.float32)
     a = (draw[0] * n).astype(jnp.int32)
     b = (a + 1 + (draw[1] * (n - 1)).astype(jnp.int32)) % n
 
@@ -182,8 +217,16 @@ def warm_start(
         updates, state = optimiser.update(gradient, state)
         return (optax.apply_updates(compat, updates), state), None
 
-    batches = jax.random.randint(key_batches, (steps, 64), 0, 1024)
+    batches = jax.random.randint(key_batches, (steps, 64), 0, 1024, jnp.int32)
     return jax.lax.scan(train, (compat, optimiser.init(compat)), batches)[0][0]
+
+
+def _neighbour_distance(tags: jax.Array) -> jax.Array:
+    """Mean distance f32[] of tags f32[N, 16] that are neighbours in the array; of no finite ones NaN."""
+    known = jnp.all(jnp.isfinite(tags), axis=1)  # a broken genome has no place in a mean
+    between = jnp.linalg.norm(tags - jnp.roll(tags, 1, axis=0), axis=1)
+    both = known & jnp.roll(known, 1)
+    return jnp.sum(jnp.where(both, between, 0.0)) / jnp.sum(both)
 
 
 def learned(
@@ -194,8 +237,10 @@ def learned(
 ) -> Speciation:
     """Speciation by the compatibility net in each genome; 3,153 parameters.
 
+    Metrics: ``tag_distance``, the mean distance of tags that are neighbours in the array; ``species_threshold``.
+
     Args:
-        threshold: two tags are alike when they are closer than ``threshold · sqrt(16)``.
+        threshold: two tags are alike when they are closer than ``threshold · sqrt(16)``; may be traced.
         target_species: wanted number of species; the threshold then moves by up to 10 % a generation towards it.
             None keeps the threshold where it is.
         sharing: what crowding costs: `share_ranks`, `share_fitness` or `no_sharing`.
@@ -204,12 +249,10 @@ def learned(
     Raises:
         ValueError: if the threshold is not positive, or a number is below its least value.
     """
-    if not 0 < threshold < float("inf"):
-        raise ValueError(f"threshold must be a finite number above 0, got {threshold!r}")
-    if target_species is not None and target_species < 1:
-        raise ValueError(f"target_species must be at least 1, got {target_species!r}")
-    if warm_start_steps < 0:
-        raise ValueError(f"warm_start_steps must be at least 0, got {warm_start_steps!r}")
+    check.number(0, open_low=True, threshold=threshold)
+    if target_species is not None:
+        check.number(1, target_species=target_species)
+    check.whole(0, warm_start_steps=warm_start_steps)
 
     def init(key: jax.Array, population: Genome) -> tuple[Genome, SpeciationState]:
         key_projection, key_net, key_train = jax.random.split(key, 3)
@@ -217,7 +260,7 @@ def learned(
         net = init_compat(key_net)
         population = population._replace(compat=jnp.tile(net, (n, 1)))
         size = sum(x.shape[1] for x in (population.policy, population.mutator, population.compat))
-        projection = jax.random.normal(key_projection, (size, SUMMARY))
+        projection = jax.random.normal(key_projection, (size, SUMMARY), jnp.float32)
         if warm_start_steps:
             net = warm_start(key_train, net, projection, population, warm_start_steps)
             population = population._replace(compat=jnp.tile(net, (n, 1)))
@@ -226,20 +269,20 @@ def learned(
     def radius(state: SpeciationState) -> jax.Array:
         return state.threshold * TAG**0.5
 
-    def classify(state: SpeciationState, population: Genome, fitness: jax.Array) -> tuple[Species, SpeciationState]:
+    def classify(
+        state: SpeciationState, population: Genome, fitness: jax.Array
+    ) -> tuple[Species, SpeciationState, dict[str, jax.Array]]:
         n = fitness.shape[0]
         summaries = summarise(state.projection, population)
         tags = jax.vmap(tag)(population.compat, summaries)
         member_of, count = cluster(tags, jnp.argsort(-fitness), radius(state))
         size = jnp.zeros(n, jnp.int32).at[member_of].add(1)[member_of]
-        known = jnp.all(jnp.isfinite(tags), axis=1)  # a broken genome has no place in a mean
-        between = jnp.linalg.norm(tags - jnp.roll(tags, 1, axis=0), axis=1)
-        both = known & jnp.roll(known, 1)
-        distance = jnp.sum(jnp.where(both, between, 0.0)) / jnp.maximum(jnp.sum(both), 1)
+        metrics = {"tag_distance": _neighbour_distance(tags), "species_threshold": state.threshold}
         if target_species is not None:
             excess = jnp.log(count / target_species)
-            state = state._replace(threshold=state.threshold * jnp.exp(jnp.clip(0.1 * excess, -0.1, 0.1)))
-        return Species(member_of, size, count, distance, summaries), state
+            change = jnp.exp(jnp.clip(0.1 * excess, -0.1, 0.1)).astype(jnp.float32)
+            state = state._replace(threshold=state.threshold * change)
+        return Species(member_of, size, count, summaries), state, metrics
 
     def compatible(state: SpeciationState, population: Genome, species: Species, pairs: jax.Array) -> jax.Array:
         def judge(judging: jax.Array, pair: jax.Array) -> jax.Array:

@@ -1,6 +1,6 @@
 """Networks that output their own weights."""
 
-from neuralmutator.quine.classifier import Auxiliary, Images, auxiliary, paper_epoch, scale_free_epoch
+from neuralmutator.quine.classifier import Auxiliary, AuxiliaryInfo, Images, auxiliary, paper_epoch, scale_free_epoch
 from neuralmutator.quine.measures import Replication, margin, quotient, replication
 from neuralmutator.quine.network import (
     Encoding,
@@ -13,10 +13,18 @@ from neuralmutator.quine.network import (
     vanilla,
     weightwise,
 )
-from neuralmutator.quine.numbering import Numbered, best_numbering, numbered
-from neuralmutator.quine.population import soup
+from neuralmutator.quine.numbering import Renumbered, best_numbering, exact_with_renumbering
+from neuralmutator.quine.population import SoupInfo, soup
 from neuralmutator.quine.replication_fitness import fitness
-from neuralmutator.quine.search import Exact, continued, exact, homeostatic, in_place, newton, plain
+from neuralmutator.quine.search import (
+    Exact,
+    exact,
+    exact_by_continuation,
+    homeostatic_regeneration,
+    in_place_regeneration,
+    newton,
+    plain_regeneration,
+)
 from neuralmutator.quine.stability import (
     FixedPoint,
     Kind,
@@ -28,41 +36,52 @@ from neuralmutator.quine.stability import (
     spectrum,
     zeroed,
 )
-from neuralmutator.quine.training import OPTIMIZERS, Learning, gradient, hill_climb, learning, regeneration, start
+from neuralmutator.quine.training import (
+    OPTIMIZERS,
+    TrainState,
+    as_train_step,
+    gradient,
+    hill_climb,
+    init_train_state,
+    regeneration,
+)
 
 __all__ = [
     "OPTIMIZERS",
     "Auxiliary",
+    "AuxiliaryInfo",
     "Encoding",
     "Exact",
     "FixedPoint",
     "Images",
     "Kind",
-    "Learning",
-    "Numbered",
     "Quine",
+    "Renumbered",
     "Replication",
+    "SoupInfo",
+    "TrainState",
+    "as_train_step",
     "auxiliary",
     "best_numbering",
-    "continued",
     "distance_after",
     "exact",
+    "exact_by_continuation",
+    "exact_with_renumbering",
     "fitness",
     "fixed_point",
     "fourier_features",
     "from_network",
     "gradient",
     "hill_climb",
-    "homeostatic",
-    "in_place",
+    "homeostatic_regeneration",
+    "in_place_regeneration",
+    "init_train_state",
     "leaky_relu",
-    "learning",
     "margin",
     "newton",
     "noisy",
-    "numbered",
     "paper_epoch",
-    "plain",
+    "plain_regeneration",
     "quotient",
     "radial_multiplier",
     "random_projection",
@@ -73,7 +92,6 @@ __all__ = [
     "shuffled",
     "soup",
     "spectrum",
-    "start",
     "vanilla",
     "weightwise",
     "zeroed",

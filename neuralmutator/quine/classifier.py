@@ -1,7 +1,11 @@
 """The auxiliary quine: one network that replicates itself and classifies images (Chang & Lipson 2018).
 
-The first half of the input is the address of a weight, the second half an image through a frozen random projection;
-the first output is the weight, the others are the logits of the classes.
+The first half of the input is the address of a weight, the second half an image times a frozen random matrix. The first
+output is the prediction of the weight, the others are the logits of the classes.
+
+`paper_epoch` and `scale_free_epoch` return a step: one epoch. Its state is a `TrainState`, its info an `AuxiliaryInfo`.
+Build steps inside jitted functions, from an `Auxiliary` and `Images` that are arguments of these: arrays that a jitted
+function closes over become constants of the program.
 """
 
 import dataclasses
@@ -20,14 +24,14 @@ from neuralmutator.core import Step
 from neuralmutator.networks import Activation, Network
 from neuralmutator.quine.measures import Replication, replication
 from neuralmutator.quine.network import Quine, from_network, random_projection
-from neuralmutator.quine.training import Learning, check_batch_size, descend, mini_batches
+from neuralmutator.quine.training import TrainState, check_batch_size, descend, mini_batches
 
 
 @flax.struct.dataclass
 class Auxiliary:
     """A quine with a task; a pytree. Pass it to jitted functions as an argument."""
 
-    quine: Quine  # the network asked for its weights: its addresses hold zeros where the image would be
+    quine: Quine  # predicts the weights; its addresses are zero in the half of the input that is for images
     projection: jax.Array  # f32[pixels, D / 2] frozen
     network: Network = flax.struct.field(pytree_node=False)  # f32[D] -> f32[1 + classes]
     sizes: tuple[int, ...] = flax.struct.field(pytree_node=False)  # D, hidden layers …, 1 + classes
@@ -42,7 +46,7 @@ class Auxiliary:
         return dataclasses.replace(self, quine=self.quine.renumbered(numbering))
 
     def embed(self, images: jax.Array) -> jax.Array:
-        """Images f32[B, pixels] of 0 to 1 as inputs f32[B, D] without a coordinate."""
+        """Images f32[B, pixels] of 0 to 1 as inputs f32[B, D] without an address."""
         seen = images @ self.projection
         return jnp.pad(seen, ((0, 0), (self.quine.addresses.shape[1] - seen.shape[1], 0)))
 
@@ -59,16 +63,16 @@ class Auxiliary:
         return jnp.mean(jnp.argmax(self.classify(params, images), axis=1) == labels, dtype=jnp.float32)
 
     def unexplained(self, params: jax.Array) -> dict[str, jax.Array]:
-        """Share of the size of every weight matrix that its copy misses, by name; f32[] each.
+        """The unexplained share of every weight matrix, |prediction - matrix|² / |matrix|², by name; f32[] each.
 
-        "replicate" and "classify" are the two heads, which are one matrix of the network.
+        "replicate" and "classify" are the first and the other columns of the last matrix.
         """
         error = self._parts((self.quine.predict(params) - params) ** 2)
         size = self._parts(params**2)
         return {name: jnp.sum(error[name]) / jnp.sum(size[name]) for name in size}
 
     def _parts(self, values: jax.Array) -> dict[str, jax.Array]:
-        """One value per weight f32[N] as matrices, by name."""
+        """Splits one value per weight, f32[N], by weight matrix."""
         ends = np.cumsum([a * b for a, b in itertools.pairwise(self.sizes)])[:-1].tolist()
         *layers, heads = jnp.split(values, ends)
         heads = heads.reshape(-1, self.sizes[-1])
@@ -99,9 +103,9 @@ def auxiliary(
         classes: number of labels.
         hidden: widths of the hidden layers.
         activation: between the layers.
-        std: of the addresses, see `random_projection`.
-        image_std: of the projection of images.
-        width: numbers in an input; one half for the address, one for the image.
+        std: standard deviation of the addresses, see `random_projection`.
+        image_std: standard deviation of the projection of images.
+        width: numbers in an input, half of them for the address and half for the image.
 
     Raises:
         ValueError: if a size is out of range.
@@ -121,11 +125,11 @@ def auxiliary(
     )
 
 
-class Info(NamedTuple):
+class AuxiliaryInfo(NamedTuple):
     """One epoch of an auxiliary quine."""
 
     replication: Replication
-    loss: jax.Array  # f32[] of what was minimised, the mean over the epoch
+    loss: jax.Array  # f32[] what is minimised, mean over the epoch
     accuracy: jax.Array  # f32[] on the test images
 
 
@@ -154,24 +158,24 @@ def paper_epoch(
 ) -> Step:
     """One epoch of the paper's recipe: squared error of the weights + task_weight · cross-entropy.
 
-    Mini-batches pair coordinates, all once, with random images; both go in together. The weights to be predicted are
-    those of the epoch's beginning.
+    Mini-batches pair all coordinates, once each, with random images; each input holds both. The targets are the weights
+    at the start of the epoch.
 
     Args:
         auxiliary: the network.
-        images: data.
+        images: train and test images.
         optimizer: of the weights.
         batch_size: coordinates, and images, in a mini-batch.
         task_weight: λ.
         temperature: of the softmax.
-        replicate: False: the task alone.
+        replicate: whether to train replication; if False, the task only.
 
     Raises:
         ValueError: unless `batch_size` is a whole number from 1 to the number of weights.
     """
     check_batch_size(batch_size, auxiliary.num_params)
 
-    def step(key: jax.Array, state: Learning) -> tuple[Learning, Info]:
+    def step(key: jax.Array, state: TrainState) -> tuple[TrainState, AuxiliaryInfo]:
         targets = state.params
         key_order, key_images = jax.random.split(key)
         order, counts = mini_batches(key_order, auxiliary.num_params, batch_size)
@@ -203,17 +207,16 @@ def scale_free_epoch(
     batch_size: int = 500,
     updates: int = 20,
 ) -> Step:
-    """One epoch on ``weight · share + cross-entropy``.
+    """One epoch of gradient descent on ``weight · share + cross-entropy``.
 
-    `share` is what predictions miss of the weights: the mean of the share of the whole network, which counts every
-    weight alike, and of the mean share of its matrices, which counts every matrix alike.
-
-    A share cannot be lowered by shrinking, and the gradient goes through the weights both as what predicts and as what
-    is to be predicted. Every update sees all coordinates and a batch of images; the two are asked apart.
+    `share` is the unexplained share of the weights: the mean of two numbers, the share of the whole network (every
+    weight counts the same) and the mean share of its matrices (every matrix counts the same). Smaller weights do not
+    have a smaller share. The gradient passes through the weights both as predictors and as targets. Every update uses
+    all coordinates and a batch of images, in separate inputs.
 
     Args:
         auxiliary: the network.
-        images: data.
+        images: train and test images.
         optimizer: of the weights.
         weight: of replication.
         temperature: of the softmax.
@@ -228,7 +231,7 @@ def scale_free_epoch(
         logits = auxiliary.classify(params, images.train[which])
         return weight * share + cross_entropy(logits, images.train_labels[which], temperature)
 
-    def step(key: jax.Array, state: Learning) -> tuple[Learning, Info]:
+    def step(key: jax.Array, state: TrainState) -> tuple[TrainState, AuxiliaryInfo]:
         drawn = jax.random.randint(key, (updates, batch_size), 0, images.train.shape[0])
         state, losses = jax.lax.scan(lambda state, which: descend(loss, optimizer, state, which), state, drawn)
         return state, _info(auxiliary, images, state.params, jnp.mean(losses))
@@ -236,8 +239,8 @@ def scale_free_epoch(
     return step
 
 
-def _info(auxiliary: Auxiliary, images: Images, params: jax.Array, loss: Any) -> Info:
-    return Info(
+def _info(auxiliary: Auxiliary, images: Images, params: jax.Array, loss: Any) -> AuxiliaryInfo:
+    return AuxiliaryInfo(
         replication(params, auxiliary.quine.predict(params)),
         loss,
         auxiliary.accuracy(params, images.test, images.test_labels),

@@ -1,8 +1,10 @@
-"""Networks that are asked for their own weights (Chang & Lipson 2018), and for those of nobody else.
+"""Vanilla quines: networks that are trained only to predict their own weights (Chang & Lipson 2018).
 
-A coordinate names one weight. The network sees the *address* of the coordinate, a fixed vector, and answers with one
-number, which should be the weight that stands there: f(a_c; w) = w_c for all c. The paper's address is a one-hot vector
-through a fixed random projection, that is: row c of the projection, so that no one-hot vector is ever made.
+A coordinate is the number of a weight, c. The network takes the *address* of the coordinate, a fixed vector a_c, and
+returns one number, its prediction of that weight: f(a_c; w) = w_c for all c in an exact quine. The paper's address is a
+one-hot vector times a fixed random matrix. That product is row c of the matrix, so no one-hot vector is ever made.
+
+A quine computes in the dtype of its weights: float32, or float64 where ``JAX_ENABLE_X64`` is set.
 """
 
 import dataclasses
@@ -21,26 +23,26 @@ from neuralmutator.networks import Activation, Network
 
 
 class Encoding(NamedTuple):
-    """How a coordinate is put to a network."""
+    """How a coordinate becomes an input of the network."""
 
     width: int  # numbers in an address, D
     table: Callable[[jax.Array, int], jax.Array]  # (key, N) -> addresses f32[N, D]
 
 
 def random_projection(width: int = 100, std: float = 0.1) -> Encoding:
-    """One-hot coordinates through a frozen Gaussian matrix: every weight has a random name.
+    """One-hot coordinates times a frozen Gaussian matrix: every weight has a random address.
 
     Args:
         width: numbers in an address.
-        std: of every number. The paper does not say; 0.1 reproduces its initial loss. The size of an exact quine's
-            weights goes with std^(-1/2).
+        std: standard deviation of every number. The paper does not give it; 0.1 reproduces its initial loss. The
+            weights of an exact quine are proportional to std^(-1/2).
     """
     _positive_numbers(std=std)
     return Encoding(width, lambda key, size: std * jax.random.normal(key, (size, width)))
 
 
 def raw_coordinate() -> Encoding:
-    """The coordinate itself, scaled to [-1, 1]: neighbours cannot differ much (the paper's Figure 2)."""
+    """The coordinate itself, scaled to [-1, 1]: predictions of neighbours are nearly equal (the paper's Figure 2)."""
     return Encoding(1, lambda key, size: jnp.linspace(-1.0, 1.0, size)[:, None])
 
 
@@ -65,22 +67,24 @@ def fourier_features(width: int = 100, bandwidth: float = 1000.0) -> Encoding:
 
 @flax.struct.dataclass
 class Quine:
-    """A network beside the addresses of its own weights; a pytree, so that ``vmap`` makes a population of them.
+    """A network and the addresses of its own weights; a pytree, so that ``vmap`` makes a population of them.
 
-    Pass it to jitted functions as an argument: a closed-over table of addresses becomes a constant of the program.
+    Pass it to jitted functions as an argument, and build steps inside of them, so
+    ``jax.jit(lambda quine, params: rollout(homeostatic_regeneration(quine), key, params, 60))``. A quine that a jitted
+    function closes over becomes a constant of the program, 8 MB for the paper's network.
     """
 
     addresses: jax.Array  # f32[N, D]
     network: Network = flax.struct.field(pytree_node=False)
-    reads_weights: bool = flax.struct.field(pytree_node=False, default=False)  # the weight itself is an input, too
-    degree: int = flax.struct.field(pytree_node=False, default=3)  # predictions scale with |w|^degree: weight layers
+    reads_weights: bool = flax.struct.field(pytree_node=False, default=False)  # the weight is an input as well
+    degree: int = flax.struct.field(pytree_node=False, default=3)  # predictions scale with |w|^degree
 
     def with_addresses(self, addresses: jax.Array) -> "Quine":
-        """The same network under other addresses f32[N, D]."""
+        """The same network with other addresses f32[N, D]."""
         return dataclasses.replace(self, addresses=addresses)
 
     def renumbered(self, numbering: jax.Array) -> "Quine":
-        """The same network whose weight c is asked for at the address of weight numbering[c], i32[N]."""
+        """The same network, where weight c has the address that weight numbering[c] has now; i32[N]."""
         return self.with_addresses(self.addresses[numbering])
 
     @property
@@ -95,29 +99,29 @@ class Quine:
     def predict(
         self, params: jax.Array, coordinates: jax.Array | None = None, read: jax.Array | None = None
     ) -> jax.Array:
-        """What the network says its weights are.
+        """The network's predictions of its weights.
 
         Args:
             params: f32[N].
-            coordinates: i32[B] the weights that are asked for; all if None.
+            coordinates: i32[B] the weights that are predicted; all if None.
             read: f32[N] the weights that a weight-reading network reads; its own if None.
 
         Returns:
-            f32[B], or f32[N].
+            f32[B], or f32[N]; of the dtype of `params`.
         """
         read = params if read is None else read
-        inputs = self.addresses if coordinates is None else self.addresses[coordinates]
+        inputs = (self.addresses if coordinates is None else self.addresses[coordinates]).astype(params.dtype)
         if self.reads_weights:
             weights = read if coordinates is None else read[coordinates]
             inputs = jnp.concatenate([weights[:, None], inputs], axis=1)
-        return jax.vmap(self.network.apply, (None, 0))(params, inputs)[:, 0]
+        return jax.vmap(self.network.apply, (None, 0))(params, inputs)[:, 0].astype(params.dtype)
 
     def loss(self, params: jax.Array) -> jax.Array:
         """The self-replicating loss f32[]: the sum of squared errors (the paper's equation 2)."""
         return jnp.sum((self.predict(params) - params) ** 2)
 
     def regenerate(self, params: jax.Array) -> jax.Array:
-        """All weights f32[N] replaced by what the network says they are."""
+        """All weights f32[N] replaced by the network's predictions of them."""
         return self.predict(params)
 
 
@@ -129,8 +133,8 @@ def vanilla(
 ) -> Quine:
     """A perceptron without biases that only replicates; by default the paper's, with 20,100 weights.
 
-    What the paper leaves open was settled by its initial loss of 90.16: no biases, PyTorch's initial weights, addresses
-    from N(0, 1/100), the activation on the hidden layers alone.
+    The paper leaves some details open. These reproduce its initial loss of 90.16: no biases, PyTorch's initial weights,
+    addresses from N(0, 1/100), the activation on the hidden layers only.
 
     Args:
         key: draws the addresses.
@@ -147,14 +151,14 @@ def vanilla(
 
 
 def from_network(network: Network, addresses: jax.Array, reads_weights: bool = False, degree: int = 3) -> Quine:
-    """Makes a quine of any network whose inputs are coordinates.
+    """Makes a quine of any network that takes an address.
 
     Args:
         network: from one address f32[D] to one number f32[1].
-        addresses: f32[N, D], one for each parameter of the network.
-        reads_weights: whether the value of the weight stands before its address in the input, so f32[1 + D].
+        addresses: f32[N, D] of any float dtype, one for each parameter of the network.
+        reads_weights: whether the input is the value of the weight and then its address, f32[1 + D].
         degree: how predictions scale with the weights, |w|^degree: the number of weight layers of a perceptron
-            without biases whose activation is (nearly) positively homogeneous. See `homeostatic`.
+            without biases whose activation is (nearly) positively homogeneous. See `homeostatic_regeneration`.
 
     Raises:
         ValueError: if there is not one address per parameter, or the network does not map an address to one number.
@@ -170,14 +174,17 @@ def from_network(network: Network, addresses: jax.Array, reads_weights: bool = F
         raise ValueError(f"network cannot take an input of {width} numbers") from error
     if getattr(output, "shape", None) != (1,):
         raise ValueError(f"network must have one output, got {getattr(output, 'shape', output)}")
-    return Quine(jnp.asarray(addresses, jnp.float32), network, reads_weights, degree)
+    addresses = jnp.asarray(addresses)
+    if not jnp.issubdtype(addresses.dtype, jnp.floating):
+        addresses = addresses.astype(jnp.float32)
+    return Quine(addresses, network, reads_weights, degree)
 
 
 def weightwise(width: int = 2, depth: int = 2) -> Quine:
-    """A linear network that reads a weight and where it stands, and says what it should be (Gabor et al. 2019).
+    """A linear network that reads a weight and its position, and predicts that weight (Gabor et al. 2019).
 
-    The input is the weight, and the number of its layer, of its row and of its column, each as a share of the largest
-    there (of rows and columns: in that layer); 14 weights by default.
+    The input is the weight and the numbers of its layer, row and column, each divided by the largest such number (for
+    rows and columns: in that layer). It has 14 weights by default.
 
     Args:
         width: neurons per hidden layer, at least 2.
@@ -200,7 +207,7 @@ def weightwise(width: int = 2, depth: int = 2) -> Quine:
     def glorot(key: jax.Array) -> jax.Array:
         return jax.random.uniform(key, fan.shape, minval=-1.0) * (6 / fan) ** 0.5
 
-    network = network._replace(init=glorot)  # of Keras, which they used; it decides how many diverge
+    network = network._replace(init=glorot)  # Keras's, which they used; the number that diverges depends on it
     return from_network(network, jnp.array(table), reads_weights=True, degree=depth + 1)
 
 
@@ -215,4 +222,4 @@ def _positive_numbers(**values: float) -> None:
 
 
 leaky_relu: Activation = partial(jax.nn.leaky_relu, negative_slope=0.2)
-"""Leaky ReLU of slope 0.2, with which homeostatic regeneration converges from everywhere that was tried."""
+"""Leaky ReLU of slope 0.2. With it, homeostatic regeneration converged from every start that was tried."""

@@ -1,4 +1,4 @@
-"""Self-replication as a fitness: evolution instead of gradients, and quines as citizens of the Neural Mutator."""
+"""Self-replication as a fitness function, so that quines can be evolved."""
 
 import jax
 import jax.numpy as jnp
@@ -9,9 +9,10 @@ from neuralmutator.quine.network import Quine
 
 
 def fitness(quine: Quine) -> Fitness:
-    """Higher is better, 0 is exact: minus the relative error of a genome's policy as a network of the quine.
+    """Minus the relative error with which a genome's policy replicates itself; higher is better, 0 is exact.
 
-    Free of scale, so that shrinking earns nothing; not finite for the zero quine, which ranks last.
+    It does not depend on the size of the weights, so shrinking them is not rewarded. It is not finite for the zero
+    quine, which therefore ranks last.
 
     Args:
         quine: the network; the evolution's policy must be `quine.network`.

@@ -1,12 +1,14 @@
-"""Regeneration: a network replaces its weights by what it says they are.
+"""Regeneration: a network replaces its weights by its predictions of them; and searches for exact quines.
 
-Why plain regeneration dies. Without biases the answers F(w) of a network of p weight layers scale (nearly) as |w|^p, so
-along its own weights every fixed point is repelling: the derivative of F there has the eigenvalue p, 3 for the paper's
-network. A little too small, and each regeneration makes the weights smaller still (the *zero quine*); a little too
-large, and they explode. `homeostatic` regeneration holds the norm. Multiplied by (|w| / |F(w)|)^γ, the radial factor
-becomes p - γ (p - 1), which is 0 at γ = p / (p - 1): the scale is settled in one step, and all other directions go
-where F leads them. It is Petviashvili's method (1976) for solitary waves. What it reaches is a true fixed point of F
-itself: there |F(w)| = |w|, and the factor is 1.
+Plain regeneration does not converge. Without biases, the predictions F(w) of a network of p weight layers scale
+(nearly) as |w|^p. So the derivative of F at a fixed point has the eigenvalue p along the weights themselves, 3 for the
+paper's network: every fixed point is repelling in that direction. Weights that are a little too small get smaller with
+each regeneration (the *zero quine*); weights that are a little too large explode.
+
+*Homeostatic* regeneration keeps the norm. It multiplies F(w) by (|w| / |F(w)|)^γ. The eigenvalue along the weights is
+then p - γ (p - 1), which is 0 at γ = p / (p - 1): an error of scale is gone after one step. In all other directions the
+step is that of F. This is Petviashvili's method (1976) for solitary waves. It converges to a fixed point of F itself:
+|F(w)| = |w| there, so the factor is 1.
 """
 
 from collections.abc import Sequence
@@ -20,7 +22,7 @@ from neuralmutator.quine.measures import Replication, replication
 from neuralmutator.quine.network import Quine
 
 
-def plain(quine: Quine) -> Step:
+def plain_regeneration(quine: Quine) -> Step:
     """All weights at once: ``w ← F(w)``. The step's state is the weights f32[N], its info a `Replication`."""
 
     def step(key: jax.Array, params: jax.Array) -> tuple[jax.Array, Replication]:
@@ -30,8 +32,8 @@ def plain(quine: Quine) -> Step:
     return step
 
 
-def in_place(quine: Quine) -> Step:
-    """One weight after the other, each by the network as it is by then (the paper's pseudo-code to the letter)."""
+def in_place_regeneration(quine: Quine) -> Step:
+    """One weight after the other, each predicted by the network as it is by then (the paper's pseudo-code)."""
 
     def step(key: jax.Array, params: jax.Array) -> tuple[jax.Array, Replication]:
         def replace(coordinate: jax.Array, params: jax.Array) -> jax.Array:
@@ -43,12 +45,12 @@ def in_place(quine: Quine) -> Step:
     return step
 
 
-def homeostatic(quine: Quine, damping: float = 0.5, gamma: float | None = None) -> Step:
-    """Regeneration that holds the norm: ``w ← (1 - d) w + d (|w| / |F(w)|)^γ F(w)``.
+def homeostatic_regeneration(quine: Quine, damping: float = 0.5, gamma: float | None = None) -> Step:
+    """Regeneration that keeps the norm: ``w ← (1 - d) w + d (|w| / |F(w)|)^γ F(w)``.
 
     Args:
         quine: the network.
-        damping: share d of the way that is gone.
+        damping: share d of a full step; smaller is slower, and converges in more cases.
         gamma: exponent; p / (p - 1) by default, where p is the quine's degree.
 
     Returns:
@@ -73,28 +75,28 @@ def homeostatic(quine: Quine, damping: float = 0.5, gamma: float | None = None) 
 
 
 class Exact(NamedTuple):
-    """Where a search for an exact quine came to rest."""
+    """The result of a search for an exact quine."""
 
     params: jax.Array  # f32[N]
-    relative_error: jax.Array  # f32[] |F(w) - w| / |w|; where it never came to rest: above the tolerance, or NaN
+    relative_error: jax.Array  # f32[] |F(w) - w| / |w|; above the tolerance, or NaN, if the search did not converge
     steps: jax.Array  # i32[]
 
 
 def exact(
     quine: Quine, params: jax.Array, tolerance: float = 3e-7, max_steps: int = 600, damping: float = 0.5
 ) -> Exact:
-    """Regenerates homeostatically until the network replicates itself up to a relative error.
+    """Finds an exact quine: repeats `homeostatic_regeneration` until the relative error is small.
 
     Pure; jit it, and vmap it over quines and weights.
 
     Args:
         quine: the network.
-        params: f32[N] where to start.
-        tolerance: relative error that is small enough.
-        max_steps: where to give up.
-        damping: see `homeostatic`.
+        params: f32[N] first weights.
+        tolerance: relative error at which the search ends.
+        max_steps: number of regenerations after which the search gives up.
+        damping: see `homeostatic_regeneration`.
     """
-    step = homeostatic(quine, damping)
+    step = homeostatic_regeneration(quine, damping)
     key = jax.random.key(0)  # regeneration draws nothing
 
     def go_on(carry: Exact) -> jax.Array:
@@ -106,14 +108,20 @@ def exact(
         done = before.relative_error <= tolerance
         return Exact(jnp.where(done, carry.params, params), before.relative_error, carry.steps + 1)
 
-    return jax.lax.while_loop(go_on, move, Exact(params, jnp.float32(jnp.inf), jnp.int32(0)))
+    return jax.lax.while_loop(go_on, move, Exact(params, jnp.array(jnp.inf, params.dtype), jnp.int32(0)))
 
 
 def newton(quine: Quine, params: jax.Array, tolerance: float = 1e-6, max_steps: int = 12, subspace: int = 60) -> Exact:
     """Newton's method on F(w) - w, matrix-free (GMRES), each step halved until the error falls.
 
-    Finds a fixed point that is near whether or not regeneration is attracted to it; each step costs as much as
-    `subspace` regenerations, and more. Arguments as for `exact`.
+    It finds a fixed point that is near, even one that does not attract. A step costs over `subspace` regenerations.
+
+    Args:
+        quine: the network.
+        params: f32[N] first weights.
+        tolerance: relative error at which the search ends.
+        max_steps: number of steps after which the search gives up.
+        subspace: number of directions in which GMRES searches.
     """
 
     def error(params: jax.Array) -> jax.Array:
@@ -133,7 +141,7 @@ def newton(quine: Quine, params: jax.Array, tolerance: float = 1e-6, max_steps: 
                 (error(carry.params + share * way) > (1 - share / 10) * jnp.linalg.norm(rest)) & (share > 0.01)
             ),
             lambda share: share / 2,
-            jnp.float32(1),
+            jnp.ones_like(carry.relative_error),
         )
         params = carry.params + share * way
         return Exact(params, error(params) / jnp.linalg.norm(params), carry.steps + 1)
@@ -142,21 +150,24 @@ def newton(quine: Quine, params: jax.Array, tolerance: float = 1e-6, max_steps: 
     return jax.lax.while_loop(go_on, move, first)
 
 
-SCALES = (0.003, 0.1, 0.2, 0.3, 0.5, 0.7, 0.85, 1.0)
+SCALES: tuple[float, ...] = (0.003, 0.1, 0.2, 0.3, 0.5, 0.7, 0.85, 1.0)
+"""Factors of the addresses in `exact_by_continuation`. Between neighbours Newton's method still converges."""
 
 
-def continued(quine: Quine, params: jax.Array, tolerance: float = 1e-6, scales: Sequence[float] = SCALES) -> Exact:
-    """An exact quine where homeostatic regeneration wanders: found for small addresses, followed to the true ones.
+def exact_by_continuation(
+    quine: Quine, params: jax.Array, tolerance: float = 1e-6, scales: Sequence[float] = SCALES
+) -> Exact:
+    """Finds an exact quine where `exact` does not converge: for small addresses first, then for growing ones.
 
-    With small addresses all sums are small and an activation like SELU is a leaky ReLU, piecewise linear, for which
-    regeneration is at rest more often. From there the addresses grow, and Newton's method keeps to the fixed point even
-    where regeneration is no longer attracted. It fails where the branch folds back before the true addresses.
+    With small addresses all sums are small. An activation like SELU then is nearly a leaky ReLU, for which `exact`
+    converges more often. Then the addresses grow in several steps to their true size, and Newton's method follows the
+    fixed point, also where it no longer attracts. This fails if the fixed point vanishes on the way.
 
     Args:
         quine: the network.
-        params: f32[N] where to start; weights of one sign are best.
-        tolerance: relative error that is small enough.
-        scales: factors of the addresses, the last one 1.
+        params: f32[N] first weights; weights of one sign work best.
+        tolerance: relative error at which the search ends.
+        scales: factors of the addresses, in order; the last one is 1.
 
     Raises:
         ValueError: unless the last of the scales is 1.
@@ -165,10 +176,10 @@ def continued(quine: Quine, params: jax.Array, tolerance: float = 1e-6, scales: 
         raise ValueError(f"scales must end with 1, got {tuple(scales)}")
     small = quine.with_addresses(scales[0] * quine.addresses)
     found = exact(small, params, tolerance, max_steps=120)
-    factors = jnp.array(scales)
+    factors = jnp.array(scales, params.dtype)
 
     def follow(found: Exact, i: jax.Array) -> tuple[Exact, None]:
-        # The norm of a quine goes with the addresses' size to the power of -1/2.
+        # The norm of a quine is proportional to the size of the addresses to the power of -1/2.
         params = found.params * (factors[jnp.maximum(i - 1, 0)] / factors[i]) ** 0.5
         there = newton(quine.with_addresses(factors[i] * quine.addresses), params, tolerance)
         return there._replace(steps=found.steps + there.steps), None

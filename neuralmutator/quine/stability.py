@@ -1,4 +1,4 @@
-"""What becomes of a network that replicates again and again, and of one that was damaged."""
+"""Stability of quines: classes of fixed points, eigenvalues, and recovery from damage."""
 
 from collections.abc import Callable
 from enum import IntEnum
@@ -7,7 +7,6 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.sparse import linalg
 
 from neuralmutator.core import Step, rollout
 
@@ -23,7 +22,7 @@ class Kind(IntEnum):
 
 
 class FixedPoint(NamedTuple):
-    """What repeated self-application leads to."""
+    """Where repeated regeneration leads."""
 
     kind: jax.Array  # i32[] a `Kind`
     period: jax.Array  # i32[] 1 for ZERO and EXACT, 2 or more for a CYCLE, else 0
@@ -37,16 +36,16 @@ def fixed_point(
     longest_cycle: int = 8,
     limit: float = 1e8,
 ) -> FixedPoint:
-    """The class of fixed point after a number of regenerations; pure, so vmap it over networks.
+    """Classifies where a number of regenerations leads; pure, so vmap it over networks.
 
     Args:
         regenerate: weights f32[N] to weights; `Quine.regenerate`, or any other map.
         params: f32[N].
-        applications: plain regenerations before the class is told. An exact quine repels its own neighbours threefold
-            at each, so that one of float32 precision is lost after some fifteen.
-        tolerance: largest absolute difference of a weight that counts as none.
+        applications: number of plain regenerations before the classification. Each one triples the error of an exact
+            quine, so one that is exact to float32 precision is lost after about fifteen.
+        tolerance: weights that differ by less than this count as equal.
         longest_cycle: longest period that is recognised.
-        limit: largest absolute weight that is not divergent.
+        limit: a network with an absolute weight above this counts as divergent.
     """
     final = jax.lax.fori_loop(0, applications, lambda _, params: regenerate(params), params)
 
@@ -55,7 +54,7 @@ def fixed_point(
         return params, jnp.all(jnp.abs(params - final) < tolerance)
 
     _, returns = jax.lax.scan(next_one, final, None, longest_cycle)
-    # Not by the maximum: XLA's may pass over a NaN.
+    # Not by the maximum: XLA's may ignore a NaN.
     divergent = ~jnp.all(jnp.abs(final) < limit)
     zero = jnp.all(jnp.abs(final) < tolerance)
     period = jnp.where(zero, 1, jnp.where(jnp.any(returns) & ~divergent, jnp.argmax(returns) + 1, 0))
@@ -66,42 +65,64 @@ def fixed_point(
 
 
 def radial_multiplier(regenerate: Callable[[jax.Array], jax.Array], params: jax.Array) -> jax.Array:
-    """How much an error along the weights themselves grows in one regeneration, f32[]: w · F'(w) w / |w|²."""
+    """Factor by which one regeneration multiplies an error along the weights, f32[]: w · F'(w) w / |w|²."""
     _, moved = jax.jvp(regenerate, (params,), (params,))
     return jnp.vdot(params, moved) / jnp.vdot(params, params)
 
 
 def spectrum(regenerate: Callable[[jax.Array], jax.Array], params: jax.Array, number: int = 6) -> np.ndarray:
-    """The largest eigenvalues of a regeneration's derivative, by absolute value, c64[number]; on the host (ARPACK).
+    """The eigenvalues of a regeneration's derivative that are largest in absolute value; on the host, by ARPACK.
 
-    Below 1 in absolute value everywhere, a fixed point attracts what is near.
+    A fixed point is attracting if all eigenvalues are below 1 in absolute value.
+
+    Args:
+        regenerate: weights f32[N] to weights.
+        params: f32[N] where the derivative is taken.
+        number: of eigenvalues, at most N - 2.
+
+    Returns:
+        c64[number], the largest first; c128 for weights of float64.
     """
+    from scipy.sparse import linalg  # slow to import, and only needed here
+
     derivative = jax.jit(lambda x: jax.jvp(regenerate, (params,), (x,))[1])
     n = params.size
-    matrix = linalg.LinearOperator((n, n), matvec=lambda x: np.asarray(derivative(x.ravel().astype(np.float32))))
-    start = np.random.default_rng(0).normal(size=n).astype(np.float32)
+    matrix = linalg.LinearOperator(
+        (n, n), matvec=lambda x: np.asarray(derivative(x.ravel().astype(params.dtype))), dtype=params.dtype
+    )
+    start = np.random.default_rng(0).normal(size=n).astype(params.dtype)
     values = linalg.eigs(matrix, k=number, v0=start, tol=1e-3, return_eigenvectors=False)
     return values[np.argsort(-np.abs(values))]
 
 
 def zeroed(key: jax.Array, params: jax.Array, share: float) -> jax.Array:
-    """Weights f32[N] of which a random share is 0."""
+    """Damage: sets a random share of the weights f32[N] to 0."""
     return jnp.where(jax.random.uniform(key, params.shape) < share, 0.0, params)
 
 
 def shuffled(key: jax.Array, params: jax.Array) -> jax.Array:
-    """The same weights f32[N] in random places."""
+    """Damage: the weights f32[N] in random order."""
     return jax.random.permutation(key, params)
 
 
 def noisy(key: jax.Array, params: jax.Array, size: float) -> jax.Array:
-    """Weights f32[N] with Gaussian noise of the norm ``size * |w|``."""
-    noise = jax.random.normal(key, params.shape)
+    """Damage: adds Gaussian noise of the norm ``size * |w|`` to the weights f32[N]."""
+    noise = jax.random.normal(key, params.shape, params.dtype)
     return params + size * jnp.linalg.norm(params) / jnp.linalg.norm(noise) * noise
 
 
 def distance_after(step: Step, original: jax.Array, damaged: jax.Array, steps: int) -> jax.Array:
-    """How far from the original weights a damaged network is after 0, 1 … `steps` steps, f32[steps + 1], |·| / |w|."""
+    """Distance of a damaged network from the original one while it recovers.
+
+    Args:
+        step: of regeneration; its keys follow from a fixed one.
+        original: f32[N].
+        damaged: f32[N].
+        steps: number of steps.
+
+    Returns:
+        f32[steps + 1]: |weights - original| / |original| after 0, 1 … `steps` steps.
+    """
 
     def move(key: jax.Array, params: jax.Array) -> tuple[jax.Array, jax.Array]:
         params, _ = step(key, params)

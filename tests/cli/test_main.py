@@ -1,6 +1,10 @@
 import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
@@ -9,8 +13,8 @@ from gymnax import register
 from gymnax.environments.classic_control.cartpole import CartPole
 
 from neuralmutator.cli.main import main
-from neuralmutator.experiment import presets
-from neuralmutator.experiment.run_folder import RunFolder
+from neuralmutator.runs import presets
+from neuralmutator.runs.folder import RunFolder
 
 FAST = (
     "--population-size 6 --generations 2 --episodes 1 --max-steps 10 --elites 1 --hall 0 --no-speciation "
@@ -71,6 +75,22 @@ def test_evaluate_plays_the_champion_in_both_worlds(run, capsys):
         assert "4 episodes" in printed and "95 % interval" in printed and "min" in printed
 
 
+@pytest.mark.parametrize("world", [[], ["--gymnasium"]], ids=["gymnax", "gymnasium"])
+def test_evaluate_refuses_what_says_nothing(copy, world, capsys):
+    assert "seed must be" in complaint(capsys, "evaluate", copy, "--seed", "-1", *world)
+    folder = RunFolder(copy)
+    champion = folder.load_champion()
+    broken = np.array(champion.policy)
+    broken[:2] = np.nan, np.inf
+    folder.save_champion(champion._replace(policy=broken))
+    assert "genome must have finite weights, got 2 of" in complaint(capsys, "evaluate", copy, *world)
+
+
+def test_evaluate_claims_no_interval_for_one_episode(run, capsys):
+    assert main(["evaluate", str(run), "--episodes", "1", "--gymnasium"]) == 0
+    assert "interval" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("world", [[], ["--gymnasium"]])
 def test_evaluate_with_another_time_limit(run, world, capsys):
     assert main(["evaluate", str(run), "--episodes", "4", "--max-steps", "3", *world]) == 0
@@ -100,7 +120,7 @@ def test_help_names_every_option(capsys):
         assert f"--{option}" in printed
 
 
-@pytest.mark.parametrize("name", ["seed", "strict"])
+@pytest.mark.parametrize("name", ["original", "strict"])
 def test_presets_change_the_defaults(name, capsys):
     shown = []
     for arguments in (["--preset", name], [f"--preset={name}"], []):
@@ -117,7 +137,7 @@ def test_a_stop_is_one_line(monkeypatch, capsys):
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("neuralmutator.cli.evolve.run", stop)
+    monkeypatch.setattr("neuralmutator.cli.evolve.run_story", stop)
     assert main(["evolve", "CartPole-v1"]) == 130
     assert capsys.readouterr().err == "neuralmutator: stopped\n"
 
@@ -135,13 +155,13 @@ def test_a_stopped_run_says_how_it_goes_on(tmp_path, monkeypatch, capsys, argv):
         patch.setattr(RunFolder, "append_metrics", stop)
         assert main([*argv, *folder]) == 130
     said = capsys.readouterr().out
-    assert said.startswith("Stopped after 0 of ") and f"--resume --output {tmp_path / 'run'} goes on" in said
+    assert said.startswith("Interrupted after 0 of ") and f"--resume --output {tmp_path / 'run'}" in said
     assert main([*argv, *folder, "--resume"]) == 0
 
 
 BAD = {
     "no command": ([], "evolve"),
-    "unknown command": (["evolv"], "evolv"),
+    "unknown command": (["evolv"], "did you mean evolve?"),
     "no environment": (["evolve"], "STR"),
     "unknown environment": (["evolve", "CartPole-v9"], "unknown environment 'CartPole-v9'"),
     "unknown option": (["evolve", "CartPole-v1", "--popsize", 3], "popsize"),
@@ -173,6 +193,14 @@ BAD = {
     "no species wanted": (["evolve", "CartPole-v1", "--species.target", 0], "target_species"),
     "geometric to nothing": (["evolve", "CartPole-v1", "--decay", "geometric", "--final-decay", 0], "decay must be"),
     "decay above one": (["evolve", "CartPole-v1", "--final-decay", 2], "final_decay"),
+    "an option of another mutator": (
+        ["evolve", "CartPole-v1", "--mutation.std", 0.3],
+        "mutation.std 0.3 would be ignored: mutator dual-mixture does not use it",
+    ),
+    "an option of another policy": (["evolve", "CartPole-v1", "--policy.hidden", 3], "policy.hidden (3,) would be"),
+    "no seeds": (["evolve", "CartPole-v1", "--seeds", 0], "seeds must be at least 1"),
+    "no time": (["evolve", "CartPole-v1", "--time-limit", 0], "time-limit must be above 0"),
+    "evaluate with a negative seed": (["evaluate", "nowhere", "--seed", -1], "seed must be at least 0, got -1"),
     "negative seed": (["evolve", "CartPole-v1", "--seed", -1], "seed"),
     "hall of one": (["evolve", "CartPole-v1", "--hall", 1], "hall size"),
     "layers without neurons": (
@@ -217,18 +245,16 @@ def test_resume_of_nothing(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("damage", ["truncated", "emptied", "foreign"])
-def test_a_damaged_checkpoint(copy, capsys, damage):
-    newest = copy / "checkpoints" / "2"
+def test_checkpoints_that_are_all_damaged(copy, capsys, damage):
+    fast = FAST
     if damage == "foreign":
         (copy / "config.json").write_text(
             (copy / "config.json").read_text().replace('"hidden": [\n      4', '"hidden": [\n      5')
         )
         fast = [*FAST[: FAST.index("--policy.hidden") + 1], "5", *FAST[FAST.index("--policy.hidden") + 2 :]]
     else:
-        fast = FAST
-        for path in newest.rglob("*"):
-            if path.is_file():
-                path.write_bytes(path.read_bytes()[: path.stat().st_size // 2] if damage == "truncated" else b"")
+        for path in (copy / "checkpoints").iterdir():
+            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2] if damage == "truncated" else b"")
     before = tree(copy)
     printed = complaint(capsys, "evolve", "CartPole-v1", "--output", copy, "--resume", *fast)
     assert "checkpoint" in printed
@@ -263,6 +289,7 @@ def test_a_quine_is_trained_from_the_command_line(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "1,830 weights" in printed and "0: exact" in printed
     names = {"config.json", "metrics.jsonl", "checkpoints", "result.json", "weights.npz", "training.png", "weights.png"}
+    names.add("lock")
     assert {path.name for path in run.iterdir()} == names
     assert "exists" in complaint(capsys, "quine", "train", "--output", run)
     assert "method" in complaint(capsys, "quine", "train", "--method", "magic")
@@ -287,3 +314,124 @@ def test_an_output_that_cannot_be_written(tmp_path, capsys):
     assert "/proc" in complaint(capsys, "evolve", "CartPole-v1", "--output", "/proc/run", *FAST)
     if os.path.exists("/dev/full"):
         assert "exists" in complaint(capsys, "evolve", "CartPole-v1", "--output", "/dev/full", *FAST)
+
+
+def test_a_champion_that_is_none(copy, capsys):
+    genome = RunFolder(copy).load_champion()
+    RunFolder(copy).save_champion(genome._replace(policy=genome.policy * np.nan))
+    assert "not finite" in complaint(capsys, "evaluate", copy)
+    RunFolder(copy).save_champion(genome._replace(policy=genome.policy[:-1]))
+    assert "must hold the 30 parameters of the policy, got (29,)" in complaint(capsys, "evaluate", copy)
+
+
+def test_a_hidden_layer_that_no_machine_holds_is_not_made(copy, capsys):
+    text = (copy / "config.json").read_text().replace('"hidden": [\n      4', '"hidden": [\n      1000000000')
+    (copy / "config.json").write_text(text)
+    assert "policy.hidden must be at most 65,536" in complaint(capsys, "evaluate", copy)
+    for hidden in (["1000000000"], ["60000", "60000"]):
+        large = [*FAST[: FAST.index("--policy.hidden") + 1], *hidden]
+        assert "policy.hidden must be at" in complaint(
+            capsys, "evolve", "CartPole-v1", "--output", copy / "new", *large
+        )
+    many = ["--population-size", "1000000", *FAST[2:], "--policy.hidden", "1000"]
+    assert "GB" in complaint(capsys, "evolve", "CartPole-v1", "--output", copy / "new", *many)
+
+
+def test_a_record_without_checkpoints_is_not_resumed(tmp_path, capsys):
+    record = shutil.copytree(Path(__file__).parents[2] / "examples" / "records" / "LunarLander-v3", tmp_path / "rec")
+    before = tree(record)
+    options = (
+        "--population-size 160 --generations 300 --episodes 10 --max-steps 500 --crossover-rate 0.5 --elites 1 "
+        "--truncation 0.1 --preset strict --hall-episodes 50 "
+        "--policy.kind mlp --policy.hidden 51"
+    ).split()
+    said = complaint(capsys, "evolve", "LunarLander-v3", *options, "--output", record, "--resume")
+    assert "has metrics.jsonl but no checkpoint" in said
+    assert {path: data for path, data in tree(record).items() if path.name != "lock"} == before
+
+
+def test_evaluate_says_in_which_world_and_how_long(run, capsys):
+    assert main(["evaluate", str(run), "--episodes", "2"]) == 0
+    assert "CartPole-v1 of gymnax (JAX), 2 episodes of at most 10 steps; whole ones have 500" in capsys.readouterr().out
+
+
+def test_several_seeds_leave_a_folder_each_and_one_figure(tmp_path, capsys):
+    argv = ["evolve", "CartPole-v1", "--output", str(tmp_path / "all"), "--seeds", "2", "--seed", "7", *FAST]
+    assert main(argv) == 0
+    assert {path.name for path in (tmp_path / "all").iterdir()} == {"seed-7", "seed-8", "training.png"}
+    assert main([*argv, "--resume"]) == 0
+    assert "2 seeds" in capsys.readouterr().out
+
+
+def test_a_target_ends_the_run(tmp_path, capsys):
+    fast = [*FAST[:2], "--generations", "30", *FAST[4:]]
+    argv = ["evolve", "CartPole-v1", "--output", str(tmp_path / "run"), *fast, "--target-fitness", "1"]
+    assert main(argv) == 0
+    assert "fitness_best has reached 1" in capsys.readouterr().out
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["moments"] < 30
+
+
+def test_version_commands_and_environments(capsys):
+    assert main(["--version"]) == 0
+    version = capsys.readouterr().out.split()[1]
+    assert f'version = "{version}"' in (Path(__file__).parents[2] / "pyproject.toml").read_text()
+    assert main(["--help"]) == 0
+    said = capsys.readouterr().out
+    assert all(name in said for name in ("evolve", "quine", "nca", "envs", "--debug", "--no-compilation-cache"))
+    assert main(["envs"]) == 0
+    assert {"CartPole-v1", "LunarLander-v3", "CarRacing-v3"} <= set(capsys.readouterr().out.split())
+
+
+def test_an_error_of_the_program_does_not_look_like_one_of_its_user(tmp_path, capsys, monkeypatch):
+    def broken(*_):
+        raise ValueError("operands could not be broadcast")
+
+    monkeypatch.setattr("neuralmutator.runs.evolve.compile_fresh", broken)
+    assert main(["evolve", "CartPole-v1", "--output", str(tmp_path / "run"), *FAST]) == 1
+    said = capsys.readouterr().err
+    assert "Traceback" in said and "operands could not be broadcast" in said and "an error of neuralmutator" in said
+
+
+def test_debug_shows_where_a_refusal_comes_from(capsys):
+    assert main(["evaluate", "nowhere", "--debug"]) == 2
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_plot_takes_every_kind_of_run(run, tmp_path, capsys):
+    small = ["--hidden", "4", "--width", "4", "--epochs", "4", "--quiet"]
+    for seed in ("1", "2"):
+        assert main(["quine", "train", "--output", str(tmp_path / seed), "--seed", seed, *small]) == 0
+    for runs in (["1"], ["1", "2"]):
+        picture = tmp_path / "picture.png"
+        assert main(["plot", *(str(tmp_path / name) for name in runs), "--output", str(picture)]) == 0
+        assert picture.stat().st_size > 10_000
+        picture.unlink()
+    assert "runs must be of one kind" in complaint(capsys, "plot", run, tmp_path / "1")
+
+
+def command(*argv, **options):
+    return subprocess.Popen(
+        [sys.executable, "-m", "neuralmutator", *map(str, argv)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        **options,
+    )
+
+
+def test_nobody_reads_the_output():
+    process = command("--help")
+    process.stdout.close()
+    assert process.wait() in (0, 141) and b"Errno" not in process.stderr.read()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_stop_while_compiling_is_answered_before_it_is_compiled(tmp_path, name):
+    process = command("evolve", "CartPole-v1", "--output", tmp_path / "run", "--no-compilation-cache")
+    assert b"compiling" in process.stderr.readline()
+    process.send_signal(getattr(signal, name))
+    process.send_signal(getattr(signal, name))
+    _, err = process.communicate()
+    assert process.returncode == 130
+    assert b"terminate called" not in err and b"Traceback" not in err
+    assert not (tmp_path / "run" / "metrics.jsonl").exists()

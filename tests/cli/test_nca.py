@@ -1,6 +1,10 @@
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
+from neuralmutator import nca
 from neuralmutator.cli.main import main
+from neuralmutator.runs.automata import load
 
 TINY = ["--size", "8", "--padding", "5", "--channels", "6", "--hidden", "8", "--pool-size", "70", "--batch-size", "2"]
 
@@ -40,6 +44,23 @@ def test_train_film_and_page(tmp_path, monkeypatch, capsys):
     assert len((run / "metrics.jsonl").read_text().splitlines()) == 20
 
 
+def test_foreign_weights_become_a_page(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    automaton = nca.growing(5, 7)
+    codes = automaton.unflatten(jnp.asarray(np.random.default_rng(0).integers(0, 256, automaton.num_params)))
+    levels = {f"scale_{name}": 0.002 for name in codes} | {f"offset_{name}": 127.5 for name in codes}
+    np.savez("weights.npz", **codes, **levels)
+    assert main(["nca", "import", "weights.npz", "--name", "my gecko", "--target", "newt", "-o", "gecko.npz"]) == 0
+    assert "my gecko, 5 channels, 152 parameters in 8 bits" in capsys.readouterr().out
+    assert main(["nca", "pack", "gecko.npz", "--label", "yours", "-o", "b.npz"]) == 0
+    first, second = load("gecko.npz"), load("b.npz")
+    np.testing.assert_array_equal(first.params, second.params)
+    assert (first.label, second.label) == ("my gecko", "yours") and first.target.shape == (72, 72, 4)
+    assert main(["nca", "page", "gecko.npz", "b.npz", "--labels", "one", "<two>"]) == 0
+    text = (tmp_path / "page.html").read_text()
+    assert '"name": "one"' in text and "<two>" not in text and "two>" in text
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -49,7 +70,9 @@ def test_train_film_and_page(tmp_path, monkeypatch, capsys):
         (["film", "nowhere"], "not a run folder"),
         (["film", "nowhere", "--output", "film.avi"], ".mp4 or .gif"),
         (["page", "nowhere"], "not a run folder"),
+        (["page", "growing", "--labels", "a", "b"], "labels must be one for each of 1 automata, got 2"),
         (["pack", "nowhere"], "not a run folder"),
+        (["import", "nowhere"], "weights must be a file, got nowhere"),
         (["pack", "growing", "-o", "a.txt"], "output must end in .npz, got a.txt"),
     ],
 )

@@ -54,3 +54,18 @@ def test_names_are_chosen_from_a_list():
     check.one_of(("a", "b"), kind="a")
     with pytest.raises(ValueError, match=r"kind must be one of a, b, got 'c'"):
         check.one_of(("a", "b"), kind="c")
+
+
+@pytest.mark.parametrize("value", [0, 1])
+def test_both_bounds_may_be_open(value):
+    check.number(0, 1, open_low=True, open_high=True, p=0.5)
+    with pytest.raises(ValueError, match=rf"p must lie in \(0, 1\), got {value}"):
+        check.number(0, 1, open_low=True, open_high=True, p=value)
+
+
+def test_keys():
+    check.random_key(key=jax.random.key(0))
+    jax.eval_shape(lambda: check.random_key(key=jax.random.key(0)))
+    for value in (0, None, jnp.zeros(2, jnp.uint32)):
+        with pytest.raises(ValueError, match=r"key must come from jax\.random\.key, got"):
+            check.random_key(key=value)

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from neuralmutator.core.genome import Genome, chunks, flatten, take, unflatten
+from neuralmutator.core.genome import Genome, chunks, flatten, is_finite, take, unflatten
 
 
 def numbered(policy=5, mutator=3, compat=2):
@@ -50,3 +50,23 @@ def test_take_selects_members_of_every_field():
     chosen = take(population, jnp.array([2, 0, 2, 1]))
     for field, original in zip(chosen, population, strict=True):
         np.testing.assert_array_equal(field, np.asarray(original)[[2, 0, 2, 1]])
+
+
+def test_parameters_of_low_precision_are_flattened_in_f32_and_come_back_as_they_were():
+    low = Genome(
+        jnp.array([1.5, -2.0], jnp.bfloat16), jnp.array([0.1]), jnp.zeros(0), jnp.zeros(0, jnp.int32), jnp.float32(0)
+    )
+    flat = flatten(low)
+    assert flat.dtype == jnp.float32
+    np.testing.assert_array_equal(flat, np.array([1.5, -2.0, 0.1], np.float32))
+    back = unflatten(flat + 0.25, low)
+    assert back.policy.dtype == jnp.bfloat16 and back.mutator.dtype == jnp.float32
+    np.testing.assert_array_equal(back.policy.astype(jnp.float32), [1.75, -1.75])
+
+
+@pytest.mark.parametrize("part", ["policy", "mutator", "compat"])
+def test_a_genome_is_finite_if_all_its_parameters_are(part):
+    population = Genome(*[jnp.zeros((3, 2))] * 3, jnp.zeros((3, 0), jnp.int32), jnp.zeros(3))
+    broken = population._replace(**{part: jnp.zeros((3, 2)).at[1, 0].set(jnp.inf)})
+    np.testing.assert_array_equal(is_finite(broken), [True, False, True])
+    assert bool(is_finite(jax.tree.map(lambda x: x[0], broken)))

@@ -71,3 +71,9 @@ def test_each_member_of_a_batch(monkeypatch, backend):
     found = each(lambda x, n: {"sum": x.sum() * n, "x": x + n}, a, b)
     np.testing.assert_allclose(found["sum"], [float(x.sum()) * i for i, x in enumerate(np.asarray(a))])
     np.testing.assert_allclose(found["x"], np.asarray(a) + np.arange(4)[:, None])
+
+
+@pytest.mark.parametrize("length", [-1, 2.5, True])
+def test_a_length_is_a_whole_number(length):
+    with pytest.raises(ValueError, match=f"length must be a whole number of at least 0, got {length}"):
+        rollout(lambda key, state: (state, None), jax.random.key(0), jnp.zeros(()), length)

@@ -6,7 +6,6 @@ import pytest
 
 from neuralmutator import envs
 from neuralmutator.envs.registry import ROWS
-from neuralmutator.fitness.episode import sizes
 
 OURS = [name for name, row in ROWS.items() if row.factory]
 
@@ -25,7 +24,7 @@ def test_every_environment_has_the_spaces_and_the_limit_of_gymnasiums(name):
         np.testing.assert_array_equal(np.broadcast_to(ours.low, actions.shape), actions.low)
         np.testing.assert_array_equal(np.broadcast_to(ours.high, actions.shape), actions.high)
     assert params.max_steps_in_episode == theirs.spec.max_episode_steps
-    outputs = sizes(name)[1]
+    outputs = envs.task(name).num_outputs
     assert len(envs.action_names(name, outputs)) == outputs and "a0" not in envs.action_names(name, outputs)
 
 

@@ -35,6 +35,20 @@ def test_weights_are_one_by_default_and_infos_merge():
     assert info == {"steps": 7, "draws": 1}
 
 
+def test_infos_of_equal_names_are_added():
+    """Steps of two tasks are the steps of both, whatever the weights."""
+    other = lambda key, genome: (genome.policy[0], {"steps": 10, "seen": jnp.ones(2)})  # noqa: E731
+    both = fitness.combine([largest, other], [3.0, 0.0])
+    assert both(KEY, GENOME)[1]["steps"] == 17
+    population = jax.tree.map(lambda x: jnp.stack([x, x, x]), GENOME)
+    _, info = evaluate(both, KEY, population)
+    assert info["steps"] == 51
+    np.testing.assert_array_equal(info["seen"], [3, 3])
+    wrong = lambda key, genome: (genome.policy[0], {"steps": jnp.ones(2)})  # noqa: E731
+    with pytest.raises(ValueError, match=r"one shape, got 'steps' of \(\) and \(2,\)"):
+        fitness.combine([largest, wrong])(KEY, GENOME)
+
+
 def test_every_function_has_a_key_of_its_own():
     assert float(fitness.combine([lucky, lucky], [1, -1])(KEY, GENOME)[0]) != 0
 
@@ -73,8 +87,8 @@ def test_functions_that_know_how_are_asked_for_whole_populations():
         ([], None, "0 functions"),
         ([total], [1.0, 2.0], "1 functions, 2 weights"),
         ([total, largest], [1.0], "2 functions, 1 weights"),
-        ([total], [float("nan")], "weights must be finite.*nan"),
-        ([total], [float("inf")], "weights must be finite.*inf"),
+        ([total], [float("nan")], "weights must be a finite number, got nan"),
+        ([total], [float("inf")], "weights must be a finite number, got inf"),
     ],
 )
 def test_errors_name_the_field_and_the_value(functions, weights, message):

@@ -9,13 +9,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from neuralmutator import fitness, networks
+from neuralmutator import envs, fitness, networks
 from neuralmutator.core.genome import Genome, take
-from neuralmutator.fitness.episode import make, sizes
 
 IMAGES = {"Asterix-MinAtar", "Breakout-MinAtar", "Freeway-MinAtar", "Seaquest-MinAtar", "SpaceInvaders-MinAtar"}
 # MNISTBandit downloads its data.
 NAMES = sorted(set(gymnax.registered_envs) - {"MNISTBandit-bsuite"})
+
+
+def sizes(name):
+    task = envs.task(name)
+    return task.observation.shape, task.num_outputs
 
 
 def genome_of(policy, seed=0, scale=1.0):
@@ -191,13 +195,110 @@ def test_max_steps_shortens_and_never_lengthens(limit, steps):
 
 
 def test_parameters_of_the_environment():
-    env, params = make("CartPole-v1")
+    env, params = envs.make("CartPole-v1")
     policy = networks.mlp(4, 2, hidden=(2,))
     key, genome = jax.random.key(1), genome_of(policy)
     mine = params.replace(max_steps_in_episode=5)
     for named in ("CartPole-v1", env):
         _, length = jax.jit(fitness.play(named, policy, env_params=mine))(key, genome)
         assert int(length) == 5
+
+
+def test_an_output_that_is_no_number_makes_the_return_one_neither():
+    """NaN is an error of that episode and not the first action, even if only one of its outputs is NaN."""
+    policy = networks.mlp(4, 2, hidden=(2,))
+    population = jax.tree.map(lambda *x: jnp.stack(x), *(genome_of(policy, seed) for seed in range(4)))
+    spoilt = population.policy.at[1].set(jnp.nan).at[2, -5].set(jnp.nan)  # all weights, one bias of the output
+    values, _ = fitness.episodes("CartPole-v1", policy).many(
+        jax.random.key(0), population._replace(policy=spoilt), None
+    )
+    want, _ = fitness.episodes("CartPole-v1", policy).many(jax.random.key(0), population, None)
+    np.testing.assert_array_equal(np.isnan(values), [False, True, True, False])
+    np.testing.assert_array_equal(values[::3], want[::3])
+    total, _ = fitness.play("CartPole-v1", policy)(jax.random.key(0), take(population._replace(policy=spoilt), 1))
+    assert np.isnan(total)
+
+
+def test_a_fitness_can_be_built_within_a_program():
+    """Shapes are NumPy's; parameters of an environment may be traced."""
+    policy, key = networks.mlp(3, 1, hidden=(4,)), jax.random.key(0)
+    env, params = envs.make("Pendulum-v1")
+
+    def score(gravity, genome):
+        changed = params.replace(g=gravity)
+        return fitness.episodes(env, policy, episodes=2, max_steps=20, env_params=changed)(key, genome)[0]
+
+    genome = genome_of(policy, scale=5.0)
+    got = jax.jit(jax.vmap(score, (0, None)))(jnp.array([5.0, 10.0]), genome)
+    want = [
+        jax.jit(fitness.episodes(env, policy, episodes=2, max_steps=20, env_params=params.replace(g=g)))(key, genome)
+        for g in (5.0, 10.0)
+    ]
+    np.testing.assert_allclose(got, [value for value, _ in want], rtol=1e-4)
+    assert got[0] != got[1]
+
+
+def test_limits_may_be_traced():
+    policy, genome = networks.mlp(3, 1, hidden=(2,)), genome_of(networks.mlp(3, 1, hidden=(2,)))
+    params = envs.make("Pendulum-v1")[1]
+
+    def lengths(limit):
+        changed = params.replace(max_steps_in_episode=limit)
+        return fitness.play("Pendulum-v1", policy, max_steps=30, env_params=changed)(jax.random.key(0), genome)[1]
+
+    np.testing.assert_array_equal(jax.jit(jax.vmap(lengths))(jnp.array([3, 26, 40])), [3, 26, 30])
+
+
+@pytest.mark.parametrize("name", ["Breakout-MinAtar", "Catch-bsuite", "DeepSea-bsuite"])
+def test_small_images_are_seen_by_a_cnn_or_as_a_vector(name):
+    shape, outputs = sizes(name)
+    task = envs.task(name)
+    row_by_row = networks.from_functions(
+        lambda key: jnp.zeros((task.observation.size, outputs)), lambda params, x: x @ params
+    )
+    as_image = networks.from_functions(
+        lambda key: jnp.zeros((*shape, outputs)), lambda params, x: jnp.tensordot(x, params, len(shape))
+    )
+    params = jax.random.normal(jax.random.key(1), row_by_row.num_params)
+    genome = genome_of(row_by_row)._replace(policy=params)
+    scores = [
+        jax.jit(fitness.episodes(task, policy, episodes=3, max_steps=30))(jax.random.key(0), genome)
+        for policy in (row_by_row, as_image)
+    ]
+    assert jax.tree.map(float, scores[0]) == jax.tree.map(float, scores[1])
+    cnn = networks.cnn(outputs, shape)
+    value, _ = jax.jit(fitness.episodes(task, cnn, episodes=2, max_steps=30))(jax.random.key(0), genome_of(cnn))
+    assert np.isfinite(value)
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_a_normalised_policy_reports_what_it_acted_on(own):
+    """The sums of a Python loop's observations, member by member."""
+    policy = networks.normalised(networks.mlp(4, 2, hidden=(4,)), 4)
+    population = jax.tree.map(lambda *x: jnp.stack(x), *(genome_of(policy, seed) for seed in range(3)))
+    keys = jax.random.split(jax.random.key(1), 3) if own else jax.random.key(1)
+    score = fitness.episodes("CartPole-v1", policy, episodes=2, max_steps=40)
+    _, info = jax.jit(score.many, static_argnums=2)(keys, population, 2)
+    env, params, env_step = stepper("CartPole-v1")
+    for i in range(3):
+        seen = []
+        for key in jax.random.split(keys[i] if own else keys, 2):
+            key_reset, key_steps = jax.random.split(key)
+            observation, state = env.reset_env(key_reset, params)
+            for t in range(40):
+                seen.append(np.asarray(observation, np.float64))
+                action = jnp.argmax(policy.apply(population.policy[i], observation))
+                observation, state, _, done, _ = env_step(jax.random.fold_in(key_steps, t), state, action, params)
+                if done:
+                    break
+        assert int(info["env_steps"][i]) == int(info["observation_count"][i]) == len(seen)
+        np.testing.assert_allclose(info["observation_sum"][i], np.sum(seen, axis=0), rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(info["observation_square"][i], np.sum(np.square(seen), axis=0), rtol=1e-4, atol=1e-4)
+
+
+def test_a_policy_normalised_for_another_length_is_refused():
+    with pytest.raises(ValueError, match=r"policy (must be normalised|cannot take).*CartPole-v1.*\(4,\)"):
+        fitness.episodes("CartPole-v1", networks.normalised(networks.mlp(4, 2), 3))
 
 
 @pytest.mark.parametrize(
@@ -209,7 +310,8 @@ def test_parameters_of_the_environment():
         ("Pendulum-v1", networks.mlp(3, 2), r"policy must give 1 outputs for Pendulum.*got shape \(2,\)"),
         ("CartPole-v1", networks.recurrent(3, 2), r"policy cannot take.*\(4,\)"),
         ("CartPole-v1", networks.flexible_mlp(3, 2), r"policy cannot take.*\(4,\)"),
-        ("Breakout-MinAtar", networks.mlp(400, 3), r"policy cannot take.*Breakout.*\(10, 10, 4\)"),
+        ("Breakout-MinAtar", networks.mlp(399, 3), r"policy cannot take.*Breakout.*\(10, 10, 4\)"),
+        ("Breakout-MinAtar", networks.mlp(400, 2), r"policy must give 3 outputs.*got shape \(2,\)"),
         ("Breakout-MinAtar", networks.mlp(4, 3), r"policy must give 3 outputs.*\(10, 10, 3\)"),
     ],
 )

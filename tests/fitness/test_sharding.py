@@ -14,7 +14,7 @@ import neuralmutator as nm
 from neuralmutator import fitness, networks
 from neuralmutator.core import evaluate_members
 from neuralmutator.core.genome import Genome, take
-from neuralmutator.experiment.devices import use_all_cores
+from neuralmutator.runs.devices import use_all_cores
 
 POLICY = networks.mlp(4, 2, (4,))
 PLAIN = fitness.episodes("CartPole-v1", POLICY, episodes=2)

@@ -11,7 +11,7 @@ def test_it_has_no_parameters_and_adds_one_gaussian(genome):
     assert mutator.num_params == 0
     assert mutator.genes(jnp.zeros(0)) == {}
     a, b = genome(mutator, 40, 10, 1), genome(mutator, 40, 10, 2)
-    children = jax.jit(jax.vmap(mutator.mutate, (0, None, None)))(jax.random.split(jax.random.key(0), 1000), a, b)
+    children = jax.jit(jax.vmap(mutator.mutate, (0, None, None)))(jax.random.split(jax.random.key(0), 1000), a, b).child
     changes = np.concatenate(
         [children.policy - (a.policy + b.policy) / 2, children.compat - (a.compat + b.compat) / 2], axis=1
     )

@@ -36,7 +36,8 @@ class Case(NamedTuple):
 def case(request, genome):
     make, silent = MAKE[request.param]
     mutator = make()
-    return Case(mutator, jax.jit(mutator.mutate), silent(), genome(mutator, seed=1), genome(mutator, seed=2))
+    mutate = jax.jit(lambda *args: mutator.mutate(*args).child)
+    return Case(mutator, mutate, silent(), genome(mutator, seed=1), genome(mutator, seed=2))
 
 
 def numbers(genome):
@@ -62,7 +63,7 @@ def test_a_partner_that_does_not_cross_is_ignored(case):
     broken = jax.tree.map(lambda x: jnp.full_like(x, jnp.nan) if x.dtype == jnp.float32 else x, case.b)
     child = case.mutate(key, case.a, broken, False)
     np.testing.assert_array_equal(numbers(child), numbers(case.mutate(key, case.a, case.b, False)))
-    np.testing.assert_allclose(numbers(child), numbers(jax.jit(case.mutator.mutate)(key, case.a)), atol=1e-6)
+    np.testing.assert_allclose(numbers(child), numbers(jax.jit(case.mutator.mutate)(key, case.a).child), atol=1e-6)
 
 
 def test_two_parents_meet_in_the_middle(case):
@@ -84,12 +85,12 @@ def test_same_key_same_child_and_another_key_another(case):
 def test_a_silent_mutator_copies_bit_for_bit(case, genome):
     mutator, genes = case.silent
     parent = genome(mutator, genes=genes)
-    np.testing.assert_array_equal(numbers(jax.jit(mutator.mutate)(jax.random.key(5), parent)), numbers(parent))
+    np.testing.assert_array_equal(numbers(jax.jit(mutator.mutate)(jax.random.key(5), parent).child), numbers(parent))
 
 
 def test_vmap_equals_a_loop(case):
     keys = jax.random.split(jax.random.key(6), 3)
-    both = jax.jit(jax.vmap(case.mutator.mutate, (0, None, None, None)))(keys, case.a, case.b, True)
+    both = jax.jit(jax.vmap(case.mutate, (0, None, None, None)))(keys, case.a, case.b, True)
     for i, key in enumerate(keys):
         single = case.mutate(key, case.a, case.b, True)
         np.testing.assert_allclose(numbers(jax.tree.map(lambda x, i=i: x[i], both)), numbers(single), atol=1e-6)
@@ -113,3 +114,55 @@ def test_genes_are_finite_scalars_by_name(case):
         assert name.isidentifier()
         assert jnp.shape(value) == ()
         assert np.isfinite(value)
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_a_policy_of_low_precision_keeps_it_and_is_rewritten_in_f32(case, dtype):
+    low = case.a._replace(policy=case.a.policy.astype(dtype))
+    child = case.mutate(jax.random.key(8), low, low, True)
+    assert jax.tree.map(lambda x: x.dtype, child) == jax.tree.map(lambda x: x.dtype, low)
+    exact = low._replace(policy=low.policy.astype(jnp.float32))
+    want = case.mutate(jax.random.key(8), exact, exact, True)
+    np.testing.assert_array_equal(child.policy, want.policy.astype(dtype))
+    np.testing.assert_array_equal(child.mutator, want.mutator)
+
+
+def test_the_base_is_where_the_rewriting_starts(case):
+    alone = jax.jit(case.mutator.mutate)(jax.random.key(9), case.a).base
+    jax.tree.map(np.testing.assert_array_equal, alone, case.a)
+    both = jax.jit(case.mutator.mutate)(jax.random.key(9), case.a, case.b, True).base
+    np.testing.assert_allclose(numbers(both), (numbers(case.a) + numbers(case.b)) / 2, rtol=1e-6)
+
+
+TRACED = {  # factories of one traced number
+    "gaussian std": lambda x: mutators.gaussian(x),
+    "self_adaptive std": lambda x: mutators.self_adaptive(x),
+    "self_adaptive learning_rate": lambda x: mutators.self_adaptive(learning_rate=x),
+    "dual gauss_scale": lambda x: mutators.dual_mixture(K, gauss_scale=x),
+    "dual p_gauss": lambda x: mutators.dual_mixture(K, p_gauss=x),
+    "dual scale": lambda x: mutators.dual_mixture(K, scale=x),
+    "dual meta_rate": lambda x: mutators.dual_mixture(K, meta_rate=x),
+    "dual scale_rate": lambda x: mutators.dual_mixture(K, scale_rate=x),
+}
+
+
+@pytest.mark.parametrize("name", TRACED)
+def test_a_number_can_be_vmapped(name, genome):
+    """A program over several settings gives what each setting gives alone, and they differ."""
+    make, values = TRACED[name], [0.1, 0.4]
+    parent, keys = genome(make(0.2)), jax.random.split(jax.random.key(0), 4)
+
+    def children(x):
+        mutator = make(x)
+        genes = mutator.genes(mutator.init(keys[0]))
+        return numbers_of(jax.vmap(mutator.mutate, (0, None))(keys, parent).child), genes
+
+    both = jax.jit(jax.vmap(children))(jnp.array(values))
+    for i, value in enumerate(values):
+        alone = jax.jit(lambda value=value: children(value))()
+        jax.tree.map(lambda x, y, i=i: np.testing.assert_allclose(x[i], y, rtol=1e-5, atol=1e-6), both, alone)
+    assert np.any(both[0][0] != both[0][1])
+
+
+def numbers_of(population):
+    return jnp.concatenate([population.policy, population.mutator, population.compat], axis=1)

@@ -10,7 +10,8 @@ def brood(genome):
     """A parent with step size 0.1 · e^0.5 and 3,000 of its children."""
     mutator = mutators.self_adaptive(std=0.1, learning_rate=0.4)
     parent = genome(mutator, 30, 10, genes=[0.5])
-    return parent, jax.jit(jax.vmap(mutator.mutate, (0, None)))(jax.random.split(jax.random.key(0), 3000), parent)
+    keys = jax.random.split(jax.random.key(0), 3000)
+    return parent, jax.jit(jax.vmap(mutator.mutate, (0, None)))(keys, parent).child
 
 
 def test_the_gene_drifts_log_normally(brood):

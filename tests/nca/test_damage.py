@@ -19,7 +19,9 @@ def test_a_square_in_the_middle():
 
 
 def test_random_discs_are_where_the_article_has_them():
-    masks = np.asarray(jax.vmap(lambda key: nca.circle(key, 64, 64))(jax.random.split(jax.random.key(0), 500)))[..., 0]
+    masks = np.asarray(jax.vmap(lambda key: nca.random_disc(key, 64, 64))(jax.random.split(jax.random.key(0), 500)))[
+        ..., 0
+    ]
     across = np.linspace(-1, 1, 64)
     for mask in masks[:50]:
         down, right = np.nonzero(mask == 0)

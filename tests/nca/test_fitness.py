@@ -15,7 +15,7 @@ def test_it_is_minus_the_loss_of_what_grows():
     genome = nm.Genome(params, *(jnp.zeros(0) for _ in range(2)), jnp.zeros(0, jnp.int32), jnp.float32(0))
     update, losses = jax.jit(AUTOMATON.update), []
     for trial in jax.random.split(key, 2):
-        grid = nca.seed((8, 8), 5)
+        grid = nca.seed_grid((8, 8), 5)
         for t in range(9):
             grid = update(jax.random.fold_in(trial, t), params, grid)
         losses.append(np.mean((np.asarray(grid[..., :4]) - np.asarray(TARGET)) ** 2))
@@ -28,7 +28,10 @@ def test_it_is_minus_the_loss_of_what_grows():
 
 def test_the_neural_mutator_evolves_automata_as_they_are():
     evolution = nm.evolution(
-        nca.network(AUTOMATON), nm.mutators.gaussian(0.05), nca.growth_fitness(AUTOMATON, TARGET, 8), population_size=32
+        nca.automaton_network(AUTOMATON),
+        nm.mutators.gaussian(0.05),
+        nca.growth_fitness(AUTOMATON, TARGET, 8),
+        population_size=32,
     )
     _, history = nm.run(evolution, jax.random.key(0), 15)
     best = np.asarray(history.fitness).max(axis=1)

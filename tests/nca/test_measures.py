@@ -14,7 +14,7 @@ def test_recovery_is_measured_before_at_and_after():
     params = 0.1 * jax.random.normal(jax.random.key(0), (AUTOMATON.num_params,))
     mask, key = nca.cut("left", 11, 11), jax.random.key(1)
     found = jax.jit(lambda params: nca.recovery(AUTOMATON, key, params, TARGET, mask, grow=7, heal=5))(params)
-    grid = nca.seed((11, 11), 6)
+    grid = nca.seed_grid((11, 11), 6)
     losses, update = [], jax.jit(AUTOMATON.update)
     for t in range(12):
         if t == 7:
@@ -37,7 +37,7 @@ def test_turning_an_image(angle):
     expected = np.stack(
         [ndimage.map_coordinates(image[..., i], source, order=1, mode="grid-constant") for i in range(4)], -1
     )
-    np.testing.assert_allclose(nca.rotated(TARGET, angle), expected, atol=1e-4)
+    np.testing.assert_allclose(nca.rotate_image(TARGET, angle), expected, atol=1e-4)
     if angle == np.pi / 2:
         np.testing.assert_allclose(expected, np.rot90(image), atol=1e-5)
 
@@ -49,7 +49,7 @@ def test_what_grows_turned_is_compared_with_the_turned_target():
     def make(angle):
         return nca.growing(channels=6, hidden=9, fire_rate=1.0, angle=angle)
 
-    grown, _ = rollout(make(0.0).step(params), key, nca.seed((11, 11), 6), 4)
+    grown, _ = rollout(make(0.0).step(params), key, nca.seed_grid((11, 11), 6), 4)
     target = grown[..., :4]
     right = nca.rotation_loss(make, key, params, target, np.pi / 2, grow=4)
     wrong = nca.rotation_loss(make, key, params, jnp.rot90(target, 2), np.pi / 2, grow=4)

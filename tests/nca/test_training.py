@@ -5,7 +5,7 @@ import optax
 import pytest
 
 from neuralmutator import nca, rollout
-from neuralmutator.nca.training import SLACK
+from neuralmutator.nca.windows import SLACK
 
 AUTOMATON = nca.growing(channels=6, hidden=16)
 
@@ -37,7 +37,7 @@ def test_a_step_is_the_articles(regime):
     key_draw, key_length, key_rollouts = jax.random.split(key, 3)
     length = int(jax.random.randint(key_length, (), 8, 12))
     assert info.length == length
-    grids = np.broadcast_to(nca.seed((14, 14), 6), (4, 14, 14, 6)).copy()
+    grids = np.broadcast_to(nca.seed_grid((14, 14), 6), (4, 14, 14, 6)).copy()
     if regime == "regenerating":
         key_places, key_damage = jax.random.split(key_draw)
         places = np.asarray(jax.random.choice(key_places, 16, (4,), replace=False))
@@ -45,7 +45,7 @@ def test_a_step_is_the_articles(regime):
         places = places[np.argsort(-losses)]
         grids[1:] = state.pool[places[1:]]
         for i, key in enumerate(jax.random.split(key_damage, 2)):
-            grids[2 + i] *= nca.circle(key, 14, 14)
+            grids[2 + i] *= nca.random_disc(key, 14, 14)
 
     def loss(params):
         total, ends = 0.0, []
@@ -74,14 +74,53 @@ def test_a_window_changes_nothing(regime):
     options = {"lengths": (4, 6), "learning_rate": 5e-4}
     whole, windowed = make(regime, **options), make(regime, margins=(1, 2, 3), **options)
     state = whole.init(jax.random.key(0))
-    runs = [jax.jit(lambda s, t=t: rollout(t.step, jax.random.key(3), s, 25))(state) for t in (whole, windowed)]
-    assert runs[0][1].loss[-1] < runs[0][1].loss[0]
-    np.testing.assert_allclose(runs[0][1].loss, runs[1][1].loss, rtol=2e-2)
-    np.testing.assert_allclose(runs[0][1].loss[:10], runs[1][1].loss[:10], rtol=1e-4)
-    rooms = runs[1][1].room
-    np.testing.assert_array_equal(rooms, runs[0][1].room)
+
+    def run(trainer):
+        def step(key, state):
+            state, info = trainer.step(key, state)
+            return state, (info.loss, state.room)
+
+        return jax.jit(lambda state: rollout(step, jax.random.key(3), state, 25))(state)[1]
+
+    (losses, rooms), (windowed_losses, windowed_rooms) = run(whole), run(windowed)
+    assert losses[-1] < losses[0]
+    np.testing.assert_allclose(losses, windowed_losses, rtol=2e-2)
+    np.testing.assert_allclose(losses[:10], windowed_losses[:10], rtol=1e-4)
+    np.testing.assert_array_equal(windowed_rooms, rooms)
     used = [max((m for m in (1, 2, 3) if m < room - SLACK), default=0) for room in (0, *rooms[:-1].tolist())]
     assert sum(margin > 0 for margin in used) >= 10
+
+
+def test_windows_that_fit_the_target_are_the_default():
+    """On a CPU: the same program as with these windows given by hand, and so the same bits."""
+    expected = (1,) if jax.default_backend() == "cpu" else ()
+    target = jnp.pad(ring()[4:10, 4:10], ((5, 5), (5, 5), (0, 0)))  # 5 empty cells, of which windows keep 4
+    options = {"batch_size": 3, "pool_size": 6, "lengths": (4, 6)}
+    states = []
+    for margins in ({}, {"margins": expected}, {"margins": ()}):
+        trainer = nca.trainer(AUTOMATON, target, "persistent", **options, **margins)
+        program = jax.jit(lambda key, t=trainer: rollout(t.step, key, t.init(key), 6)[0])
+        states.append((program.lower(jax.random.key(0)).as_text(), program(jax.random.key(0))))
+    assert states[0][0] == states[1][0] and (states[0][0] != states[2][0]) == bool(expected)
+    jax.tree.map(np.testing.assert_array_equal, states[0][1], states[1][1])
+
+
+def test_any_loss_and_start():
+    """A rule that is no growing automaton's, on a torus, without life: its first channel becomes a wave."""
+    channels = 3
+    automaton = nca.automaton(
+        nca.dense_rule(9, channels, 16), channels, lambda grid: nca.perceive(grid, border="joined"), nca.random_cells
+    )
+    wave = jnp.sin(2 * jnp.pi * jnp.arange(8) / 8)[:, None] * jnp.ones((8, 8))
+    start = jnp.stack([0 * wave, jnp.roll(wave, 2, 0), wave], axis=-1)
+
+    def loss(grid):
+        return jnp.mean((grid[..., 0] - wave) ** 2)
+
+    trainer = nca.rollout_trainer(automaton, loss, nca.pool_starts(start, loss, None, 0, 4, 16), 3e-3, (3, 6))
+    state, info = jax.jit(lambda key: rollout(trainer.step, key, trainer.init(key), 150))(jax.random.key(0))
+    assert state.pool.shape == (16, 8, 8, 3) and state.room == 0
+    assert info.loss[0] > 0.3 and info.loss[-10:].mean() < 0.1
 
 
 @pytest.mark.slow
@@ -90,18 +129,18 @@ def test_training_makes_it_grow(regime, reached):
     """From an empty grid's loss of 10^-1.1 in 800 steps; those that were trained from a pool stay for 300 updates."""
     target, automaton = ring(), nca.growing(channels=8, hidden=32)
     assert float(jnp.log10(jnp.mean(target**2))) == pytest.approx(-1.1, abs=0.1)
-    trainer = nca.trainer(automaton, target, regime, nca.schedule(2e-3, 600), 8, 64, (16, 24))
+    trainer = nca.trainer(automaton, target, regime, nca.drop_schedule(2e-3, 600), 8, 64, (16, 24))
     state, info = jax.jit(lambda key: rollout(trainer.step, key, trainer.init(key), 800))(jax.random.key(0))
     assert np.log10(info.loss[-20:]).mean() < reached
-    step = nca.watched(automaton, state.params, target)
-    losses = np.log10(rollout(step, jax.random.key(1), nca.seed((14, 14), 8), 300)[1])
+    step = nca.step_with_loss(automaton, state.params, target)
+    losses = np.log10(rollout(step, jax.random.key(1), nca.seed_grid((14, 14), 8), 300)[1])
     assert losses[20] < -2
     if regime != "growing":
         assert losses[100] < -2 and losses[-1] < -2
 
 
 def test_the_learning_rate_drops():
-    schedule = nca.schedule(2e-3, 100)
+    schedule = nca.drop_schedule(2e-3, 100)
     assert [float(schedule(t)) for t in (0, 99, 101, 5000)] == pytest.approx([2e-3, 2e-3, 2e-4, 2e-4])
 
 
@@ -109,7 +148,7 @@ def test_the_learning_rate_drops():
     ("options", "message"),
     [
         ({"regime": "immortal"}, "regime must be one of growing, .* got 'immortal'"),
-        ({"regime": "persistent", "pool_size": 3}, "pool_size must be .* at least 4, .* got 3"),
+        ({"regime": "persistent", "pool_size": 3}, "pool_size must be .* at least 4, got 3"),
         ({"regime": "growing", "batch_size": 0}, "batch_size must be .* got 0"),
         ({"regime": "persistent", "batch_size": 1}, "batch_size must be .* at least 2, got 1"),
         ({"regime": "growing", "lengths": (9, 9)}, r"lengths must be two growing .* got \(9, 9\)"),
@@ -122,3 +161,5 @@ def test_bad_input(options, message):
         make(**options)
     with pytest.raises(ValueError, match=r"target must have shape \(H, W, 4\)"):
         nca.trainer(AUTOMATON, jnp.zeros((8, 8, 3)))
+    with pytest.raises(ValueError, match=r"target must have shape \(H, W, 4\), got \(3,\)"):
+        nca.trainer(AUTOMATON, jnp.zeros(3))

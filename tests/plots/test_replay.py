@@ -10,7 +10,7 @@ from PIL import Image, ImageSequence
 
 from neuralmutator.envs import action_names, observation_names
 from neuralmutator.envs.registry import ROWS
-from neuralmutator.experiment.play import Recording
+from neuralmutator.fitness.host import Recording
 from neuralmutator.plots.replay import WIDTH, replay_video
 
 STEPS = 7

@@ -41,6 +41,7 @@ def test_every_metric_that_is_drawn_is_one_that_evolution_reports():
     reported = {"species_effective"}
     for mutator in (nm.mutators.dual_mixture(), nm.mutators.self_adaptive()):
         evolution = nm.evolution(policy, mutator, lambda key, genome: genome.policy[0], population_size=8)
+        evolution = nm.track_founders(evolution)
         state = jax.eval_shape(evolution.init, jax.random.key(0))
         reported |= set(jax.eval_shape(evolution.step, jax.random.key(0), state)[1].metrics)
     drawn = {curve.metric for panel in PANELS for curve in (*panel.curves, *(panel.right or ())[1:])}

@@ -20,9 +20,14 @@ def noisy(key, genome):
     return true_value(genome) + NOISE * jax.random.normal(key)
 
 
+def hall_best(state):
+    """The champion of a hall, whatever it wraps."""
+    return nm.hall_of_fame(population(None), noisy, size=K).best(state)
+
+
 def population(fitness, size=N, std=0.1, **options):
     policy = nm.networks.mlp(1, 1, hidden=())
-    options = {"elites": 2, "species": nm.speciation.none(), "common_random_numbers": False} | options
+    options = {"elites": 2, "common_random_numbers": False, "crossover_rate": 0.3} | options
     return nm.evolution(policy, nm.mutators.gaussian(std), fitness, population_size=size, **options)
 
 
@@ -62,18 +67,18 @@ def test_the_hall_follows_its_story(exact):
         mean = total.sum() / max(count.sum(), 1)
         want = np.where(count > 0, (total + 4 * mean) / (count + 4), -np.inf)
         np.testing.assert_allclose(after.estimates, want, rtol=1e-4)
-        assert float(after.champion_fitness) == float(after.estimates.max())
+        assert float(hall_best(after)[1]) == float(after.estimates.max())
     assert entered > 3
 
 
 def test_the_evolution_within_goes_its_own_way(exact):
     """A hall changes nothing about what is evolved."""
     evolution = population(lambda key, genome: true_value(genome))
-    step, state = jax.jit(evolution.step), exact[0][0].evolution
+    step, state = jax.jit(evolution.step), exact[0][0].inner
     state, generation = step(jax.random.split(jax.random.fold_in(KEY, 0))[0], state)
-    np.testing.assert_array_equal(state.population.policy, exact[0][1].evolution.population.policy)
+    np.testing.assert_array_equal(state.population.policy, exact[0][1].inner.population.policy)
     np.testing.assert_array_equal(generation.parents, exact[0][2].parents)
-    assert exact[-1][1].population is exact[-1][1].evolution.population
+    assert exact[-1][1].population is exact[-1][1].inner.population
 
 
 @pytest.fixture(scope="module")
@@ -83,8 +88,8 @@ def lives():
 
     def life(key):
         state, _ = nm.run(hall, key, 20)
-        lucky, honest = state.evolution.champion, state.champion
-        return true_value(lucky), state.evolution.champion_fitness, true_value(honest), state.champion_fitness
+        honest, estimate = hall.best(state)
+        return true_value(state.inner.luckiest), state.inner.luckiest_fitness, true_value(honest), estimate
 
     return [np.asarray(x, np.float64) for x in jax.jit(jax.vmap(life))(jax.random.split(KEY, 256))]
 
@@ -121,16 +126,78 @@ def test_a_member_that_breaks_is_worth_nothing():
     state, tell = jax.jit(hall.init)(KEY), jax.jit(hall.tell)
     policies = jnp.stack([jnp.linspace(-1, 1, N), jnp.zeros(N)], axis=1)
     for t, best in enumerate((7, 0, 6, 1)):  # 7 and 6 break when they are evaluated again
-        inner = state.evolution._replace(population=state.population._replace(policy=policies))
-        state, _ = tell(jax.random.key(t), state._replace(evolution=inner), jnp.zeros(N).at[best].set(1.0))
+        changed = state.population._replace(policy=policies)
+        inner = state.inner._replace(population=changed, births=100 * (t + 1) + jnp.arange(N))
+        state, _ = tell(jax.random.key(t), state._replace(inner=inner), jnp.zeros(N).at[best].set(1.0))
     state, generation = tell(KEY, state, jnp.zeros(N))
     sound = np.isfinite(np.asarray(state.estimates))
     assert np.all(np.asarray(state.members.policy)[sound, 0] <= 0) and sound.any()
-    assert float(state.champion.policy[0]) < 0 and np.isfinite(state.champion_fitness)
+    champion, value = hall.best(state)
+    assert float(champion.policy[0]) < 0 and np.isfinite(value)
     assert np.isfinite(generation.metrics["champion_fitness"])
 
 
 @pytest.mark.parametrize("size", [1, 0, -1])
 def test_errors_name_the_field_and_the_value(size):
-    with pytest.raises(ValueError, match=f"hall size must.*{size}"):
+    with pytest.raises(ValueError, match=f"size must.*{size}"):
         nm.hall_of_fame(population(noisy), noisy, size=size)
+
+
+def test_members_are_known_by_their_birth_not_by_their_weights():
+    """A mutator that leaves the first 64 weights alone has children like any other."""
+    policy = nm.networks.mlp(8, 8, hidden=())._replace(init=lambda key: jnp.zeros(72))
+    noise = nm.mutators.gaussian(0.1)
+
+    def mutate(key, genome, *others):
+        base, child = noise.mutate(key, genome, *others)
+        return nm.mutators.Rewriting(base, child._replace(policy=child.policy.at[:64].set(base.policy[:64])))
+
+    fitness = lambda key, genome: jnp.sum(genome.policy[64:])  # noqa: E731
+    evolution = nm.evolution(policy, noise._replace(mutate=mutate), fitness, population_size=6, elites=1)
+    hall = nm.hall_of_fame(evolution, fitness, size=K)
+    state, _ = nm.run(hall, KEY, 3)
+    assert np.all(np.asarray(state.members.policy[:, :64]) == 0)
+    assert len(np.unique(state.members.policy[:, 64:], axis=0)) == K
+
+
+def test_the_mean_of_the_population_is_a_candidate():
+    """Members lie around the optimum, at 1 from it; their mean is far better, and the hall finds out."""
+    fitness = lambda key, genome: -jnp.linalg.norm(genome.policy) + 0.1 * jax.random.normal(key)  # noqa: E731
+    policy = nm.networks.mlp(1, 1, hidden=(4,))
+    evolution = nm.evolution(policy, nm.mutators.gaussian(0.0), population_size=64, elites=0)
+    hall = nm.hall_of_fame(evolution, fitness, size=4, centre=True)
+    state, tell = jax.jit(hall.init)(KEY), jax.jit(hall.tell)
+    for t in range(5):
+        around = jax.random.normal(jax.random.key(t), (64, policy.num_params))
+        around = around / jnp.linalg.norm(around, axis=1, keepdims=True)
+        around = around.at[3].set(jnp.nan)  # a broken member has no part in the mean
+        births = 64 * t + jnp.arange(64)
+        inner = state.inner._replace(population=state.population._replace(policy=around), births=births)
+        before = state._replace(inner=inner)
+        state, generation = tell(jax.random.key(t), before, jnp.zeros(64))
+        mean = np.delete(np.asarray(around), 3, axis=0).mean(axis=0)
+        entered = np.flatnonzero(np.asarray(state.evaluations) == 0)
+        assert sorted(np.asarray(state.member_births)[entered])[0] == -1 and len(entered) == 2
+        centre = entered[np.argmin(np.asarray(state.member_births)[entered])]
+        np.testing.assert_allclose(state.members.policy[centre], mean, atol=1e-5)
+    champion, value = hall.best(state)
+    assert float(jnp.linalg.norm(champion.policy)) < 0.5 and float(value) > -0.6
+    assert "champion_fitness" in generation.metrics
+
+
+def test_policies_of_several_topologies_have_no_centre():
+    policy = nm.networks.flexible_mlp(1, 1, max_width=8, initial_widths=(8,))
+    evolution = nm.evolution(policy, nm.mutators.gaussian(), population_size=4, elites=1)
+    with pytest.raises(ValueError, match="centre must be False for policies whose topology evolves"):
+        nm.hall_of_fame(evolution, noisy, centre=True)
+    with pytest.raises(ValueError, match="size must be a whole number of at least 3, got 2"):
+        nm.hall_of_fame(population(noisy), noisy, size=2, centre=True)
+
+
+def test_nothing_is_known_of_a_hall_that_was_never_evaluated():
+    hall = nm.hall_of_fame(population(noisy), noisy, size=K)
+    assert np.isnan(hall.best(jax.jit(hall.init)(KEY))[1])
+    nan = lambda key, genome: jnp.nan * genome.policy[0]  # noqa: E731
+    hall = nm.hall_of_fame(population(nan), nan, size=K)
+    state, history = nm.run(hall, KEY, 2)
+    assert np.all(np.isnan(history.metrics["champion_fitness"])) and np.isnan(hall.best(state)[1])

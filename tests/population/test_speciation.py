@@ -55,14 +55,14 @@ def leaders(tags, order, radius):
 
 @pytest.fixture(scope="module")
 def grouped():
-    """A random population, its state, and how it is classified: (species, population, state, fitness, next state)."""
+    """A random population and its species: (species, population, state, fitness, next state, metrics)."""
     population = random_population()
     projection = jax.random.normal(KEY, (20 + 2 + speciation.NUM_PARAMS, 64))
     state = speciation.SpeciationState(projection, jnp.float32(1.1))
     fitness = np.random.default_rng(3).normal(size=N).astype(np.float32)
     kinds = speciation.learned()
-    species, after = jax.jit(kinds.classify)(state, population, fitness)
-    return species, population, state, fitness, after
+    species, after, metrics = jax.jit(kinds.classify)(state, population, fitness)
+    return species, population, state, fitness, after, metrics
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,7 @@ def test_summaries_and_tags_equal_numpy(grouped):
 
 
 def test_classify_equals_brute_force_in_order_of_rank(grouped):
-    species, population, state, fitness, after = grouped
+    species, population, state, fitness, after, metrics = grouped
     summaries = summaries_of(state.projection, population)
     tags = np.array([tag_of(net, summary) for net, summary in zip(population.compat, summaries, strict=True)])
     member_of, count = leaders(tags, np.argsort(-fitness), 1.1 * 4)
@@ -100,7 +100,7 @@ def test_classify_equals_brute_force_in_order_of_rank(grouped):
     np.testing.assert_array_equal(species.size, [np.sum(member_of == m) for m in member_of])
     assert species.member_of[np.argmax(fitness)] == 0
     neighbours = [np.linalg.norm(tags[i] - tags[i - 1]) for i in range(N)]
-    np.testing.assert_allclose(species.tag_distance, np.mean(neighbours), rtol=1e-4)
+    np.testing.assert_allclose(metrics["tag_distance"], np.mean(neighbours), rtol=1e-4)
     assert after.threshold == state.threshold
 
 
@@ -175,7 +175,7 @@ def test_warm_start_teaches_kin_from_strangers():
 def groups(sizes):
     """Species of given sizes, members in order."""
     member_of = np.repeat(np.arange(len(sizes)), sizes)
-    return Species(member_of, np.repeat(sizes, sizes), len(sizes), 0.0, None)
+    return Species(member_of, np.repeat(sizes, sizes), len(sizes), None)
 
 
 def test_fitness_sharing_is_the_originals():
@@ -224,17 +224,17 @@ def test_a_broken_member_ranks_last_and_no_one_is_shifted():
 
 
 def test_a_broken_genome_does_not_move_its_neighbours(grouped):
-    species, population, state, fitness, _ = grouped
+    species, population, state, fitness, *_ = grouped
     worst = int(np.argmin(fitness))  # last in rank: it leads no one
     classify = jax.jit(speciation.learned().classify)
     for part in ("policy", "mutator", "compat"):
         poisoned = np.array(getattr(population, part))
         poisoned[worst, 0] = np.nan
-        broken, _ = classify(state, population._replace(**{part: poisoned}), fitness)
+        broken, _, metrics = classify(state, population._replace(**{part: poisoned}), fitness)
         others = np.arange(N) != worst
         np.testing.assert_array_equal(broken.member_of[others], species.member_of[others])
         np.testing.assert_array_equal(broken.summaries[others], species.summaries[others])
-        assert np.isfinite(broken.tag_distance)
+        assert np.isfinite(metrics["tag_distance"])
 
 
 @pytest.mark.parametrize("threshold", [0.02, 3.0])
@@ -247,7 +247,7 @@ def test_a_target_steers_the_number_of_species(threshold):
         kinds = speciation.learned(target_species=target)
 
         def generation(state, _):
-            species, after = kinds.classify(state, population, fitness)
+            species, after, _ = kinds.classify(state, population, fitness)
             return after, (species.number, after.threshold / state.threshold)
 
         return map(np.asarray, jax.jit(lambda: jax.lax.scan(generation, start, None, 60)[1])())
@@ -266,7 +266,8 @@ def test_without_speciation_all_are_of_one_kind():
     population, fitness = random_population(), jnp.arange(float(N))
     same, state = kinds.init(KEY, population)
     assert same is population
-    species, _ = kinds.classify(state, population, fitness)
+    species, _, metrics = kinds.classify(state, population, fitness)
+    assert metrics == {}
     np.testing.assert_array_equal(species.member_of, np.zeros(N))
     np.testing.assert_array_equal(species.size, np.full(N, N))
     assert species.number == 1

@@ -67,7 +67,7 @@ def test_cross_entropy_is_that_of_a_softmax_with_temperature():
 def test_the_papers_recipe_classifies_and_does_not_replicate():
     network, images, optimizer = small(), two_blobs(), quine.OPTIMIZERS["adamax"]
     step = quine.paper_epoch(network, images, optimizer)
-    state = quine.start(network.quine.init(KEY), optimizer)
+    state = quine.init_train_state(network.quine.init(KEY), optimizer)
     state, infos = jax.jit(lambda state: rollout(step, KEY, state, 60))(state)
     assert infos.accuracy[-1] > 0.95
     assert infos.replication.unexplained[-1] > 0.5
@@ -79,11 +79,24 @@ def test_from_an_exact_quine_it_does_both():
     assert found.relative_error < 1e-6
     optimizer = optax.adam(2e-3)
     step = quine.scale_free_epoch(network, images, optimizer, weight=30.0, temperature=0.05, batch_size=100)
-    state, infos = jax.jit(lambda state: rollout(step, KEY, state, 60))(quine.start(found.params, optimizer))
+    state, infos = jax.jit(lambda state: rollout(step, KEY, state, 60))(quine.init_train_state(found.params, optimizer))
     assert infos.accuracy[-1] > 0.95
     assert infos.replication.unexplained[-1] < 0.05
     assert max(network.unexplained(state.params).values()) < 0.1
     assert infos.replication.norm[-1] > 0.5 * np.linalg.norm(found.params)
+
+
+@pytest.mark.parametrize("epoch", [quine.paper_epoch, quine.scale_free_epoch])
+def test_an_epoch_is_built_from_data_that_are_arguments(epoch):
+    network, images, optimizer = small(), two_blobs(), optax.sgd(0.1)
+    state = quine.init_train_state(network.quine.init(KEY), optimizer)
+
+    def step(data, state):
+        network, images = data
+        return epoch(network, images, optimizer)(KEY, state)
+
+    program = jax.make_jaxpr(step)((network, images), state)
+    assert all(np.size(x) < network.num_params for x in program.consts)
 
 
 @pytest.mark.parametrize(("field", "value"), [("pixels", 0), ("classes", 1), ("width", 1)])

@@ -42,7 +42,7 @@ def test_the_best_numbering_of_the_best_changes_nothing():
 
 def test_a_quine_that_is_found_without_keeps_its_numbering():
     q, params = small(0, (30, 30), 30, quine.leaky_relu)
-    found = jax.jit(quine.numbered)(q, params)
+    found = jax.jit(quine.exact_with_renumbering)(q, params)
     np.testing.assert_array_equal(found.numbering, np.arange(q.num_params))
     np.testing.assert_array_equal(found.exact.params, jax.jit(quine.exact)(q, params).params)
 
@@ -52,7 +52,7 @@ def test_the_papers_network_is_exact_where_regeneration_wanders():
     q = quine.vanilla(key_quine)
     params = -jnp.abs(q.init(key_weights))
     assert float(jax.jit(quine.exact)(q, params).relative_error) > 0.1
-    numbering, found = jax.jit(quine.numbered)(q, params)
+    numbering, found = jax.jit(quine.exact_with_renumbering)(q, params)
     renumbered = q.renumbered(numbering)
     assert sorted(np.asarray(numbering)) == list(range(q.num_params))
     missed = np.asarray(renumbered.predict(found.params), np.float64) - np.asarray(found.params, np.float64)

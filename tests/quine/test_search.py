@@ -20,7 +20,7 @@ def small(seed=0, activation=quine.leaky_relu):
 
 def test_homeostatic_regeneration_follows_its_equation():
     q, params = small()
-    new, info = quine.homeostatic(q, damping=0.3, gamma=1.2)(jax.random.key(0), params)
+    new, info = quine.homeostatic_regeneration(q, damping=0.3, gamma=1.2)(jax.random.key(0), params)
     w, f = np.asarray(params, np.float64), np.asarray(q.predict(params), np.float64)
     scaled = (np.linalg.norm(w) / np.linalg.norm(f)) ** 1.2 * f
     np.testing.assert_allclose(new, 0.7 * w + 0.3 * scaled, atol=1e-6)
@@ -50,14 +50,14 @@ def test_the_radial_multiplier_is_the_number_of_layers():
     q, params = born(0, activation=quine.leaky_relu, encoding=quine.random_projection(std=0.03))
     found = exact(q, params).params
     assert 2.8 < quine.radial_multiplier(q.regenerate, found) < 3.2
-    step = quine.homeostatic(q, damping=1.0)
+    step = quine.homeostatic_regeneration(q, damping=1.0)
     held = quine.radial_multiplier(lambda w: step(jax.random.key(0), w)[0], found)
     assert abs(held) < 0.1
 
 
 def test_plain_regeneration_goes_to_zero():
     q, params = born(0)
-    last, infos = jax.jit(lambda q, w: rollout(quine.plain(q), jax.random.key(0), w, 10))(q, params)
+    last, infos = jax.jit(lambda q, w: rollout(quine.plain_regeneration(q), jax.random.key(0), w, 10))(q, params)
     assert np.abs(last).max() < 1e-6
     assert infos.loss[0] > 80
 
@@ -67,7 +67,7 @@ def test_in_place_replaces_one_weight_after_the_other():
     expected = params
     for c in range(q.num_params):
         expected = expected.at[c].set(q.predict(expected)[c])
-    got, _ = jax.jit(lambda q, w: quine.in_place(q)(jax.random.key(0), w))(q, params)
+    got, _ = jax.jit(lambda q, w: quine.in_place_regeneration(q)(jax.random.key(0), w))(q, params)
     np.testing.assert_allclose(got, expected, atol=1e-6)
     assert np.abs(np.asarray(got) - q.regenerate(params)).max() > 1e-3
 
@@ -85,7 +85,7 @@ def test_newton_finds_the_quine_that_regeneration_finds():
 def test_continuation_finds_a_selu_quine_where_regeneration_wanders():
     q, params = born(8)
     assert exact(q, params).relative_error > 1e-2
-    found = jax.jit(quine.continued)(q, -jnp.abs(params))
+    found = jax.jit(quine.exact_by_continuation)(q, -jnp.abs(params))
     error = np.linalg.norm(np.asarray(q.predict(found.params) - found.params, np.float64))
     assert error / np.linalg.norm(found.params) < 1e-6
     assert np.std(found.params) > 0.03
@@ -94,9 +94,9 @@ def test_continuation_finds_a_selu_quine_where_regeneration_wanders():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda q: quine.homeostatic(q, damping=0.0), r"damping must lie in \(0, 1\], got 0.0"),
-        (lambda q: quine.homeostatic(quine.from_network(q.network, q.addresses, degree=1)), "degree 1"),
-        (lambda q: quine.continued(q, q.init(jax.random.key(0)), scales=(0.1, 0.5)), "end with 1"),
+        (lambda q: quine.homeostatic_regeneration(q, damping=0.0), r"damping must lie in \(0, 1\], got 0.0"),
+        (lambda q: quine.homeostatic_regeneration(quine.from_network(q.network, q.addresses, degree=1)), "degree 1"),
+        (lambda q: quine.exact_by_continuation(q, q.init(jax.random.key(0)), scales=(0.1, 0.5)), "end with 1"),
     ],
 )
 def test_bad_input_gets_one_line(make, message):

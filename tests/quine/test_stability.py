@@ -43,7 +43,7 @@ def test_self_training_makes_weight_readers_exact_and_they_remember_where_they_c
 
     def train(params):
         step = quine.gradient(q, optimizer, batch_size=1)
-        return rollout(step, key, quine.start(params, optimizer), 1000)[0].params
+        return rollout(step, key, quine.init_train_state(params, optimizer), 1000)[0].params
 
     trained = jax.jit(jax.vmap(train))(nets)
     kinds = jax.vmap(lambda w: quine.fixed_point(q.regenerate, w, 0).kind)(trained)
@@ -80,7 +80,7 @@ def test_an_exact_quine_repairs_itself(exact_quine, damage):
 
     @jax.jit
     def distances(q, damaged, params):
-        return quine.distance_after(quine.homeostatic(q), params, damaged, 60)
+        return quine.distance_after(quine.homeostatic_regeneration(q), params, damaged, 60)
 
     path = distances(q, damaged, params)
     assert path[0] > 0.3 and path[-1] < 1e-5

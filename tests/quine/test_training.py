@@ -7,6 +7,7 @@ import pytest
 from neuralmutator import quine, rollout
 
 KEY = jax.random.key(2)
+SGD = optax.sgd(0.1)
 
 
 def tiny(seed=0):
@@ -28,7 +29,7 @@ def test_an_epoch_is_a_loop_over_mini_batches_with_frozen_targets(batch_size):
 
         expected = expected - 0.1 * jax.grad(loss)(expected)
     optimizer = optax.sgd(0.1)
-    state, info = jax.jit(quine.gradient(q, optimizer, batch_size))(KEY, quine.start(params, optimizer))
+    state, info = jax.jit(quine.gradient(q, optimizer, batch_size))(KEY, quine.init_train_state(params, optimizer))
     np.testing.assert_allclose(state.params, expected, atol=1e-6)
     np.testing.assert_allclose(info.loss, np.sum((np.asarray(q.predict(expected)) - expected) ** 2), rtol=1e-4)
 
@@ -36,7 +37,7 @@ def test_an_epoch_is_a_loop_over_mini_batches_with_frozen_targets(batch_size):
 def test_hill_climbing_never_climbs_down():
     q, params = tiny()
     step = quine.hill_climb(q, std=0.05, candidates=3, tries=4)
-    _, infos = jax.jit(lambda w: rollout(step, KEY, quine.start(w), 30))(params)
+    _, infos = jax.jit(lambda w: rollout(step, KEY, quine.init_train_state(w), 30))(params)
     losses = np.asarray([q.loss(params), *infos.loss])
     assert (np.diff(losses) <= 1e-5).all() and losses[-1] < 0.8 * losses[0]
 
@@ -44,13 +45,40 @@ def test_hill_climbing_never_climbs_down():
 def test_a_generation_is_epochs_and_a_regeneration():
     q, params = tiny()
     optimizer = optax.sgd(0.1)
-    state = quine.start(params, optimizer)
+    state = quine.init_train_state(params, optimizer)
     trained = state
     for key in jax.random.split(KEY, 2):
         trained, info = quine.gradient(q, optimizer, 10)(key, trained)
     new, between = quine.regeneration(q, optimizer, epochs=2)(KEY, state)
     np.testing.assert_allclose(new.params, q.regenerate(trained.params), atol=1e-6)
     np.testing.assert_allclose(between.loss, info.loss, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda q: quine.gradient(q, SGD),
+        lambda q: quine.regeneration(q, SGD, in_place=True),
+        lambda q: quine.hill_climb(q),
+        lambda q: quine.as_train_step(quine.homeostatic_regeneration(q)),
+    ],
+    ids=["gradient", "regeneration", "hill climbing", "homeostatic"],
+)
+def test_a_step_is_built_from_a_quine_that_is_an_argument(make):
+    """Where a step closes over the table of addresses, the table becomes a constant of the program."""
+    q, params = tiny()
+    state = quine.init_train_state(params, SGD)
+
+    def constants(build):
+        program = jax.make_jaxpr(lambda q, state: build(q)(KEY, state))(q, state)
+        return max((np.size(x) for x in program.consts), default=0)
+
+    step = make(q)
+    assert constants(lambda _: step) >= q.addresses.size
+    assert constants(make) < q.num_params
+    closed = jax.jit(step)(KEY, state)
+    passed = jax.jit(lambda q, state: make(q)(KEY, state))(q, state)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), closed, passed)
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +102,7 @@ def paper():
 
 def by(name):
     optimizer = quine.OPTIMIZERS[name]
-    return lambda q: (quine.gradient(q, optimizer), lambda params: quine.start(params, optimizer))
+    return lambda q: (quine.gradient(q, optimizer), lambda params: quine.init_train_state(params, optimizer))
 
 
 def test_rmsprop_explodes_and_adagrad_rises(paper):
@@ -85,7 +113,9 @@ def test_rmsprop_explodes_and_adagrad_rises(paper):
 
 def test_without_optimisation_the_zero_quine(paper):
     optimizer = quine.OPTIMIZERS["adamax"]
-    state, infos = paper(lambda q: (quine.regeneration(q, optimizer, 0), lambda w: quine.start(w, optimizer)), 12)
+    state, infos = paper(
+        lambda q: (quine.regeneration(q, optimizer, 0), lambda w: quine.init_train_state(w, optimizer)), 12
+    )
     assert np.abs(state.params).max() < 1e-6
     assert (infos.loss[:, 0] > 75).all()
 
@@ -93,7 +123,9 @@ def test_without_optimisation_the_zero_quine(paper):
 def test_regeneration_reaches_the_papers_loss_and_does_not_die(paper):
     """0.86 in the paper; it leaves 0.2 to 0.5 of the weights' own size unexplained."""
     optimizer = quine.OPTIMIZERS["adamax"]
-    _, infos = paper(lambda q: (quine.regeneration(q, optimizer, 1), lambda w: quine.start(w, optimizer)), 12)
+    _, infos = paper(
+        lambda q: (quine.regeneration(q, optimizer, 1), lambda w: quine.init_train_state(w, optimizer)), 12
+    )
     assert (infos.loss.min(axis=1) > 0.6).all() and (infos.loss.min(axis=1) < 1.1).all()
     assert (infos.norm[:, -1] > 0.5).all()
 

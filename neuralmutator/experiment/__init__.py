@@ -1,1 +1,0 @@
-"""Runs: configuration, folder, checkpoints, progress, playing champions."""

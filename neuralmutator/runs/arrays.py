@@ -1,0 +1,184 @@
+"""Pytrees of arrays as one file, an .npz that any NumPy reads; whole or not there at all, and free of code."""
+
+import json
+import math
+import os
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from neuralmutator.core import PyTree
+from neuralmutator.runs.errors import RunError
+
+MANIFEST = "manifest.json"
+"""Entry of a file that says what each array stands for."""
+
+
+def save(path: str | Path, state: PyTree) -> None:
+    """Writes a pytree of arrays as one file.
+
+    The file is an .npz with one array per leaf, named by the path of the leaf in the tree. It is written under another
+    name first and then renamed, so a process that is killed leaves the old file or the new one.
+
+    Args:
+        path: the file; the folder must exist. Nothing is appended to its name.
+        state: a pytree of arrays of any dtype, keys of ``jax.random.key`` included, and of Python numbers.
+
+    Raises:
+        ValueError: if a leaf is no array.
+        OSError: if the file cannot be written.
+    """
+    arrays, kinds = {}, {}
+    for place, leaf in jax.tree_util.tree_leaves_with_path(state):
+        name = jax.tree_util.keystr(place)
+        kinds[name] = _kind(leaf)
+        data = np.asarray(jax.device_get(jax.random.key_data(leaf) if _is_key(leaf) else leaf))
+        if data.dtype.hasobject:
+            raise ValueError(f"state must be a pytree of arrays, got {type(leaf).__name__} at {name or 'its root'}")
+        # NumPy writes bfloat16 and its like as bytes without a meaning; the manifest keeps the dtype.
+        arrays[name] = data if data.dtype.isbuiltin else data.view(f"u{data.dtype.itemsize}")
+    write(Path(path), arrays, json.dumps(kinds))
+
+
+def load(path: str | Path, like: PyTree) -> PyTree:
+    """Reads what `save` wrote.
+
+    Args:
+        path: the file.
+        like: a pytree with the structure, shapes and dtypes of what was saved; its values do not matter, so
+            ``jax.eval_shape(evolution.init, key)`` will do.
+
+    Returns:
+        A pytree of JAX arrays with the structure of `like`; of NumPy arrays and Python numbers where `like` has them.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        RunError: if the file cannot be read, or holds something else; one line.
+    """
+    wanted = {jax.tree_util.keystr(place): leaf for place, leaf in jax.tree_util.tree_leaves_with_path(like)}
+    kinds = {name: _kind(leaf) for name, leaf in wanted.items()}
+    with _opened(Path(path)) as archive:
+        found = json.loads(_manifest(archive))
+        if differing := sorted(name for name in {*found, *kinds} if found.get(name) != kinds.get(name)):
+            raise RunError(f"{path} holds something else: it differs at {differing[0] or 'its root'}")
+        arrays = {name: _array(archive, name, 8 * _size(kind)) for name, kind in kinds.items()}
+
+    def restore(place: Any, leaf: Any) -> Any:
+        name = jax.tree_util.keystr(place)
+        data = arrays[name]
+        if _is_key(leaf):
+            return jax.random.wrap_key_data(jnp.asarray(data), impl=_impl(leaf))
+        data = data.view(np.dtype(kinds[name]["dtype"]))
+        if isinstance(leaf, bool | int | float):
+            return type(leaf)(data)
+        return data if isinstance(leaf, np.ndarray | np.generic) else jnp.asarray(data)
+
+    return jax.tree_util.tree_map_with_path(restore, like)
+
+
+def write(path: Path, arrays: Mapping[str, Any], manifest: str | None = None) -> None:
+    """Writes named arrays as an .npz, whole or not at all, and flushes it to disk."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with zipfile.ZipFile(temporary, "w") as archive:
+            if manifest is not None:
+                archive.writestr(MANIFEST, manifest)
+            for name, value in arrays.items():
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                    np.lib.format.write_array(file, np.asarray(value), allow_pickle=False)
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read(path: Path, fields: Sequence[str], most: int = 2**28) -> dict[str, np.ndarray]:
+    """The named arrays of an .npz.
+
+    Args:
+        path: the file.
+        fields: names of the arrays.
+        most: largest number of elements that an array may claim to have; nothing larger is unpacked.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        RunError: if they cannot be read, one is missing, or one is not of numbers.
+    """
+    with _opened(path) as archive:
+        return {field: _array(archive, field, most) for field in fields}
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
+    """A file of arrays; whatever is wrong with it becomes the one line of a RunError."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            yield archive
+    except (FileNotFoundError, RunError):
+        raise
+    except KeyError as error:
+        raise RunError(f"cannot read {path}: {' '.join(str(error.args[0]).split())}") from error
+    except Exception as error:  # NumPy, zipfile and json raise half a dozen kinds
+        reason = " ".join(str(error).split())[:160] or type(error).__name__
+        raise RunError(f"cannot read {path}: truncated, or of another kind ({reason})") from error
+
+
+def _manifest(archive: zipfile.ZipFile) -> bytes:
+    if archive.getinfo(MANIFEST).file_size > 2**24:
+        raise ValueError("its list of arrays is too long")
+    return archive.read(MANIFEST)
+
+
+def _size(kind: dict[str, Any]) -> int:
+    return math.prod(kind["shape"])
+
+
+def _array(archive: zipfile.ZipFile, name: str, most: int) -> np.ndarray:
+    with archive.open(f"{name}.npy") as file:
+        shape, dtype = _header(file)
+        if dtype.kind not in "biuf":
+            raise ValueError(f"{name} must hold numbers, got {dtype}")
+        if np.prod(shape, dtype=np.float64) > most:
+            raise ValueError(f"{name} must have at most {most:,} numbers, got shape {shape}")
+    with archive.open(f"{name}.npy") as file:
+        array = np.lib.format.read_array(file, allow_pickle=False)
+        for _ in _rest(file):  # to the end, where the checksum is compared
+            raise ValueError(f"{name} is followed by something else")
+    return array
+
+
+def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
+    version = np.lib.format.read_magic(file)
+    headers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    if version not in headers:
+        raise ValueError(f"an array of the unknown version {version}")
+    shape, _, dtype = headers[version](file)
+    return shape, dtype
+
+
+def _rest(file: IO[bytes]) -> Iterator[bytes]:
+    if more := file.read(1):
+        yield more
+
+
+def _is_key(leaf: Any) -> bool:
+    return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _impl(leaf: Any) -> Any:
+    """Name of the generator of a key, which may be abstract."""
+    return jax.random.key_impl(leaf) if isinstance(leaf, jax.Array) else leaf.dtype._impl.name
+
+
+def _kind(leaf: Any) -> dict[str, Any]:
+    """Dtype and shape, as JSON has them."""
+    if not hasattr(leaf, "dtype"):
+        leaf = np.asarray(leaf)
+    return {"dtype": str(leaf.dtype), "shape": list(leaf.shape)}

@@ -1,0 +1,181 @@
+"""Evolutions, policies and mutators from their configuration."""
+
+import dataclasses
+import os
+from collections.abc import Collection
+from functools import lru_cache
+
+import jax
+import optax
+
+from neuralmutator import envs, fitness, mutators, networks
+from neuralmutator.core import Fitness
+from neuralmutator.population import Evolution, evolution, hall_of_fame, selection, speciation, track_founders
+from neuralmutator.runs.config import MUTATION, Config, check, check_size
+from neuralmutator.runs.errors import construction
+
+
+def build_policy(config: Config) -> networks.Network:
+    """The policy of a run.
+
+    Raises:
+        ValueError: if the environment is unknown, or has no flat observations where the policy wants them.
+    """
+    check_size(config.policy)
+    shape, act = sizes(config)
+    kind, p = config.policy.kind, config.policy
+    if kind == "auto":
+        kind = "cnn" if _are_images(shape) else "flexible"
+    if kind == "cnn":
+        if len(shape) != 3:
+            raise ValueError(f"policy.kind cnn needs images, but {config.env} has observations of shape {shape}")
+        return networks.cnn(act, shape)
+    if len(shape) != 1:
+        raise ValueError(f"policy.kind {kind} needs flat observations, but those of {config.env} have shape {shape}")
+    if kind == "flexible":
+        widths = tuple(w for w in (32, 48, 64) if w <= p.max_width) or (p.max_width,)
+        layers = tuple(n for n in (1, 2) if n <= p.max_layers)
+        return networks.flexible_mlp(shape[0], act, p.max_layers, p.max_width, layers, widths)
+    if kind == "recurrent":
+        return networks.recurrent(shape[0], act, *p.hidden[:1])
+    return networks.mlp(shape[0], act, p.hidden)
+
+
+def sizes(config: Config) -> tuple[tuple[int, ...], int]:
+    """Shape of an observation as a policy sees it, and the number of outputs that an action needs."""
+    if config.host:
+        name, arguments = envs.in_gymnasium(config.env)
+        return fitness.host.sizes(name, arguments)
+    try:
+        task = envs.task(config.env)
+    except ValueError as error:
+        if envs.in_gymnasium(config.env)[0] in _gymnasium_names():
+            raise ValueError(f"{config.env} has no version in JAX: add --host to play it in Gymnasium") from error
+        raise
+    return task.observation.shape, task.num_outputs
+
+
+def _gymnasium_names() -> Collection[str]:
+    import gymnasium
+
+    return gymnasium.registry
+
+
+def _are_images(shape: tuple[int, ...]) -> bool:
+    return len(shape) == 3 and min(shape[:2]) >= 16
+
+
+def build_mutator(config: Config) -> mutators.Mutator:
+    """The mutator of a run."""
+    m = config.mutation
+    if config.mutator == "gaussian":
+        return mutators.gaussian(m.std)
+    if config.mutator == "self-adaptive":
+        return mutators.self_adaptive(m.std, m.learning_rate)
+    if config.mutator == "dual-corrector":
+        return mutators.dual_corrector(m.chunk_size, m.meta_rate, m.positive, m.scale_rate, m.scale)
+    if config.mutator == "dual-mixture":
+        return mutators.dual_mixture(
+            m.chunk_size, m.meta_rate, m.positive, m.scale_rate, m.p_gauss, m.gauss_scale, m.scale
+        )
+    raise ValueError(f"mutator must be one of {', '.join(MUTATION)}, got {config.mutator!r}")
+
+
+def build_evolution(config: Config) -> Evolution:
+    """The evolution of a run, evaluated on all devices that there are (images on a CPU: on one).
+
+    Raises:
+        UserError: naming the field, its value and what is allowed.
+    """
+    with construction():
+        check(config)
+        return _evolution(dataclasses.replace(config, seed=0))
+
+
+def build_host_evolution(config: Config, workers: int = 0) -> tuple[Evolution, fitness.host.HostFitness]:
+    """The evolution of a run whose episodes are played in Gymnasium, and what plays them, which must be closed.
+
+    Raises:
+        UserError: naming the field, its value and what is allowed.
+    """
+    with construction():
+        check(config)
+        policy = build_policy(config)
+        name, arguments = envs.in_gymnasium(config.env)
+        evaluate = fitness.gymnasium(
+            name,
+            policy,
+            episodes=config.episodes,
+            workers=workers,
+            max_steps=config.max_steps,
+            env_kwargs=arguments,
+            common_random_numbers=config.common_random_numbers,
+        )
+        built = track_founders(fitness.on_host(_population(config, policy, None), evaluate))
+        if config.hall:
+            members = evaluate.of_members(config.hall_episodes or 20)
+            built = hall_of_fame(built, members, config.hall, centre=config.hall_centre)
+        return built, evaluate
+
+
+@lru_cache(4)
+def _evolution(config: Config) -> Evolution:
+    """One for all seeds of a configuration, which then share a program."""
+    policy = build_policy(config)
+    images = _are_images(sizes(config)[0])
+
+    def task(episodes: int) -> Fitness:
+        score = fitness.episodes(config.env, policy, episodes=episodes, max_steps=config.max_steps)
+        # All cores of a CPU work on the convolutions of one genome; with a genome each they were a fifth slower.
+        return score if images and jax.default_backend() == "cpu" else fitness.sharded(score)
+
+    built = track_founders(_population(config, policy, task(config.episodes)))
+    if not config.hall:
+        return built
+    episodes = config.hall_episodes
+    if episodes is None:
+        episodes = min(20, config.episodes) if images else 20
+    return hall_of_fame(built, task(episodes), config.hall, centre=config.hall_centre)
+
+
+def _population(config: Config, policy: networks.Network, score: Fitness | None) -> Evolution:
+    """The evolution of a configuration without what wraps it."""
+    schedules = {"linear": optax.linear_schedule(1.0, config.final_decay, config.generations)}
+    if config.final_decay > 0:
+        schedules["geometric"] = optax.exponential_decay(1.0, config.generations, config.final_decay)
+    mutator = build_mutator(config)
+    _check_memory(config, policy.num_params + mutator.num_params)
+    sharing = {
+        "ranks": speciation.share_ranks,
+        "fitness": speciation.share_fitness,
+        "none": speciation.no_sharing,
+    }
+    truncation = config.truncation
+    select = selection.tournament(config.tournament) if truncation is None else selection.truncation(truncation)
+    s = config.species
+    learned = speciation.learned(s.threshold, s.target, sharing[s.sharing], s.warm_start_steps)
+    return evolution(
+        policy,
+        mutator,
+        score,
+        population_size=config.population_size,
+        elites=config.elites,
+        select=select,
+        crossover_rate=config.crossover_rate,
+        species=learned if config.speciation else speciation.none(),
+        complexity_cost=config.complexity_cost,
+        structural_rate=config.structural_rate,
+        limit=5.0,  # the original program's
+        decay=schedules[config.decay],
+        common_random_numbers=config.common_random_numbers,
+    )
+
+
+def _check_memory(config: Config, num_params: int) -> None:
+    """Raises ValueError where not even two populations would fit into the memory of this machine."""
+    needed = 2 * 4 * config.population_size * num_params
+    if hasattr(os, "sysconf") and needed > (there := os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")):
+        raise ValueError(
+            f"population_size {config.population_size} of {num_params:,} parameters each would take "
+            f"{needed / 1e9:.0f} GB, and this machine has {there / 1e9:.0f} GB"
+        )

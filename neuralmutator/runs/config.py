@@ -1,0 +1,199 @@
+"""An evolution as data: nested dataclasses, which become the options of the command and config.json."""
+
+import dataclasses
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any, Literal
+
+import tyro
+
+from neuralmutator.runs.errors import UserError
+from neuralmutator.runs.serialise import check_types
+
+
+@dataclass(frozen=True)
+class PolicyConfig:
+    """The network that acts."""
+
+    kind: Literal["auto", "flexible", "mlp", "recurrent", "cnn"] = "auto"
+    """flexible: evolving layers and neurons; mlp: fixed; recurrent: with memory; cnn: for images of at least 16 x 16
+    pixels; auto: cnn for such images, else flexible."""
+    hidden: tuple[int, ...] = (64, 64)
+    """mlp: widths of the hidden layers; recurrent: the first is the size of the memory."""
+    max_layers: int = 2
+    """flexible: most hidden layers."""
+    max_width: int = 64
+    """flexible: most neurons in a hidden layer."""
+
+
+@dataclass(frozen=True)
+class MutatorConfig:
+    """Details of the mutator."""
+
+    positive: bool = True
+    """dual mutators: keep strategy scales positive (log space)."""
+    scale: float = 1.0
+    """dual mutators: factor on the correction and exploration scales of a fresh genome."""
+    scale_rate: float = 0.1
+    """dual mutators: log-normal mutation of the strategy genes, needs `positive`."""
+    p_gauss: float = 0.5
+    """dual-mixture: probability of the Gaussian escape in a fresh genome."""
+    gauss_scale: float = 0.3
+    """dual-mixture: std of the Gaussian escape in a fresh genome."""
+    meta_rate: float = 0.1
+    """dual mutators: share of its rewriting of itself that a child takes."""
+    chunk_size: int = 64
+    """dual mutators: numbers rewritten together."""
+    std: float = 0.05
+    """gaussian, self-adaptive: (first) step size."""
+    learning_rate: float = 0.3
+    """self-adaptive: std of the log step size's own mutation."""
+
+
+@dataclass(frozen=True)
+class SpeciesConfig:
+    """Details of the learned speciation."""
+
+    threshold: float = 0.5
+    """Two tags closer than this times sqrt(16) are alike."""
+    target: int | None = None
+    """Wanted number of species; steers the threshold."""
+    sharing: Literal["ranks", "fitness", "none"] = "ranks"
+    """What crowding costs: rank or fitness over sqrt(species size), or nothing."""
+    warm_start_steps: int = 300
+    """Adam steps that the first compatibility net is trained for."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """A run of the Neural Mutator; the defaults are the default preset."""
+
+    env: tyro.conf.Positional[str]
+    """Name of an environment of ours or of gymnax; `neuralmutator envs` lists them."""
+    population_size: int = 80
+    """Members of the population."""
+    generations: int = 50
+    """Length of the run."""
+    episodes: int = 5
+    """Episodes per evaluation."""
+    max_steps: int | None = None
+    """A time limit shorter than the environment's own."""
+    mutator: Literal["dual-mixture", "dual-corrector", "gaussian", "self-adaptive"] = "dual-mixture"
+    """What rewrites a genome: a network in the genome with (dual-mixture) or without (dual-corrector) a Gaussian
+    escape; Gaussian noise; Gaussian noise with a heritable step size."""
+    speciation: bool = True
+    """Whether genomes decide by their own compatibility net whom they cross with."""
+    crossover_rate: float = 0.3
+    """Probability that a child has two parents, where they are compatible."""
+    complexity_cost: float = 0.0
+    """Fitness that an active policy parameter costs."""
+    elites: int = 5
+    """Best members that go on unchanged."""
+    tournament: int = 3
+    """Members that compete to become a parent."""
+    truncation: float | None = None
+    """Instead of tournaments: share of the population, the best, that parents are drawn from, each as often."""
+    structural_rate: float = 0.05
+    """First probability of a structural mutation; heritable."""
+    final_decay: float = 0.03
+    """Share of a rewriting that a child takes in the last generation; in the first it is 1."""
+    decay: Literal["linear", "geometric"] = "linear"
+    """Whether this share falls by the same amount or by the same factor in every generation."""
+    host: bool = False
+    """Play in Gymnasium instead of JAX: for environments that have no JAX version."""
+    common_random_numbers: bool = True
+    """Whether all members of a generation play the same episodes."""
+    hall: int = 8
+    """Members of the hall of fame, re-evaluated every generation; 0: the champion is the luckiest evaluation."""
+    hall_episodes: int | None = None
+    """Episodes per re-evaluation in the hall of fame; 20 if not given, but no more than `episodes` where they are seen
+    as images, which cost a thousand times as much."""
+    hall_centre: bool = False
+    """Whether the mean of the hall of fame is a candidate for the champion, too."""
+    seed: int = 0
+    """Seed of everything random in the run."""
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
+    mutation: MutatorConfig = field(default_factory=MutatorConfig)
+    species: SpeciesConfig = field(default_factory=SpeciesConfig)
+
+
+MOST_NEURONS, MOST_WEIGHTS = 2**16, 2**26  # of a policy; beyond lies what was mistyped
+DUAL = {"positive", "scale", "scale_rate", "meta_rate", "chunk_size"}
+MUTATION: dict[str, set[str]] = {
+    "dual-mixture": DUAL | {"p_gauss", "gauss_scale"},
+    "dual-corrector": DUAL,
+    "gaussian": {"std"},
+    "self-adaptive": {"std", "learning_rate"},
+}
+"""Fields of `MutatorConfig` that each mutator uses."""
+
+POLICY: dict[str, set[str]] = {
+    "auto": {"max_layers", "max_width"},
+    "flexible": {"max_layers", "max_width"},
+    "mlp": {"hidden"},
+    "recurrent": {"hidden"},
+    "cnn": set(),
+}
+"""Fields of `PolicyConfig` that each kind of policy uses."""
+
+
+def check(config: Config) -> None:
+    """Sees whether a configuration can be one, before anything is built.
+
+    Raises:
+        UserError: naming the field, its value and what is allowed; also for an option that would be ignored.
+    """
+    check_types(config)
+    for name, value, low, high in (
+        ("generations", config.generations, 1, None),
+        ("seed", config.seed, 0, 2**32 - 1),
+        ("final_decay", config.final_decay, 0, 1),
+    ):
+        if not low <= value or (high is not None and value > high):
+            allowed = f"be at least {low}" if high is None else f"lie between {low} and {high}"
+            raise UserError(f"{name} must {allowed}, got {value}")
+    if config.decay == "geometric" and config.final_decay == 0:
+        raise UserError("decay must be linear, or geometric with a final_decay above 0, got 'geometric'")
+    ignored = [
+        *_ignored("mutation", config.mutation, MUTATION[config.mutator], f"mutator {config.mutator}"),
+        *_ignored("policy", config.policy, POLICY[config.policy.kind] | {"kind"}, f"policy.kind {config.policy.kind}"),
+    ]
+    if not config.speciation:
+        ignored += _ignored("species", config.species, set(), "a run without speciation")
+    if ignored:
+        raise UserError(ignored[0])
+
+
+def check_size(policy: PolicyConfig) -> None:
+    """Sees whether the policy's layers have a size that can be built.
+
+    Raises:
+        UserError: naming the field, its value and what is allowed.
+    """
+    for name, widths in (("hidden", policy.hidden), ("max_width", (policy.max_width,) * min(policy.max_layers, 2))):
+        if any(width > MOST_NEURONS for width in widths) or sum(a * b for a, b in pairwise(widths)) > MOST_WEIGHTS:
+            raise UserError(
+                f"policy.{name} must be at most {MOST_NEURONS:,} neurons in a layer and {MOST_WEIGHTS:,} weights "
+                f"between two, got {getattr(policy, name)}"
+            )
+
+
+def without_unused(config: Config, preset: Config) -> Config:
+    """The configuration with details of the preset's mutator left out that another mutator has no use for."""
+    used = MUTATION.get(config.mutator, set())
+    mutation: dict[str, Any] = {
+        field.name: field.default
+        for field in dataclasses.fields(MutatorConfig)
+        if field.name not in used and getattr(config.mutation, field.name) == getattr(preset.mutation, field.name)
+    }
+    unused = not config.speciation and config.species == preset.species
+    species: dict[str, Any] = {"species": SpeciesConfig()} if unused else {}
+    return dataclasses.replace(config, mutation=dataclasses.replace(config.mutation, **mutation), **species)
+
+
+def _ignored(prefix: str, details: Any, used: set[str], by: str) -> list[str]:
+    return [
+        f"{prefix}.{field.name} {getattr(details, field.name)!r} would be ignored: {by} does not use it"
+        for field in dataclasses.fields(details)
+        if field.name not in used and getattr(details, field.name) != field.default
+    ]

@@ -1,0 +1,48 @@
+"""The cores of a CPU as devices of JAX, and how programs for them are compiled."""
+
+import functools
+import os
+
+import jax
+from jax.extend.backend import clear_backends
+
+PATIENT: dict[str, str | bool] = {
+    "xla_cpu_collective_call_warn_stuck_seconds": "1000000",
+    "xla_cpu_collective_call_terminate_timeout_seconds": "1000000",
+}
+"""Options of compilation. Without them XLA ends a process in which one core has waited 40 seconds for another."""
+
+
+def compile_options() -> dict[str, str | bool] | None:
+    """The options of `PATIENT` that this version of XLA knows; None where JAX does not use a CPU.
+
+    An option that XLA does not know would end the compilation with an error.
+    """
+    if jax.default_backend() != "cpu":
+        return None
+    return {name: value for name, value in PATIENT.items() if is_known(name, value)}
+
+
+@functools.cache
+def is_known(name: str, value: str | bool) -> bool:
+    """Whether this version of XLA takes an option of compilation."""
+    try:
+        jax.jit(lambda: 0).lower().compile({name: value})
+    except jax.errors.JaxRuntimeError as error:
+        if "No such compile option" not in str(error):
+            raise
+        return False
+    return True
+
+
+def use_all_cores() -> None:
+    """Makes every core that this process may use a device of JAX, so that `fitness.sharded` has several.
+
+    Within one device XLA runs the small operations of an environment on one core. Arrays that were made before cannot
+    be used in new computations. Where JAX uses another platform, nothing changes. Programs that run for long should be
+    compiled with `compile_options()`.
+    """
+    if jax.default_backend() == "cpu":
+        clear_backends()
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        jax.config.update("jax_num_cpu_devices", cores)

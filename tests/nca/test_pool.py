@@ -1,0 +1,55 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from neuralmutator import nca
+
+START = jnp.full((3, 4, 2), 7.0)
+
+
+def loss(grid):
+    return grid[0, 0, 0]
+
+
+def damage(key):
+    return jnp.zeros((3, 4, 1))
+
+
+def test_one_start_for_all():
+    starts = nca.same_start(START, 5)
+    pool = starts.init()
+    grids, places = starts.draw(jax.random.key(0), pool)
+    np.testing.assert_array_equal(grids, np.full((5, 3, 4, 2), 7.0))
+    assert pool.size == 0 and starts.keep(pool, places, grids).size == 0
+
+
+def test_the_worst_is_replaced_and_the_best_are_damaged():
+    starts = nca.pool_starts(START, loss, damage, damaged=2, batch_size=5, pool_size=9)
+    np.testing.assert_array_equal(starts.init(), np.full((9, 3, 4, 2), 7.0))
+    pool = jnp.broadcast_to(jnp.arange(9.0)[::-1, None, None, None] + 1, (9, 3, 4, 2))
+    grids, places = jax.jit(starts.draw)(jax.random.key(3), pool)
+    numbers = np.asarray(pool[places, 0, 0, 0])
+    assert len(set(places.tolist())) == 5 and (np.diff(numbers) < 0).all()
+    np.testing.assert_array_equal(grids[:, 0, 0, 0], [7.0, *numbers[1:3], 0, 0])
+    kept = starts.keep(pool, places, grids + 100)
+    others = np.setdiff1d(np.arange(9), places)
+    np.testing.assert_array_equal(kept[others], pool[others])
+    np.testing.assert_array_equal(kept[places], grids + 100)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_size": 1}, "batch_size must be .* at least 2, got 1"),
+        ({"batch_size": 4, "pool_size": 3}, "pool_size must be .* at least 4, got 3"),
+        ({"damage": damage, "damaged": 8}, "damaged must lie between 0 and 7, got 8"),
+        ({"damaged": -1}, "damaged must be .* got -1"),
+        ({"damaged": 1}, "damage must be given"),
+    ],
+)
+def test_bad_input(options, message):
+    with pytest.raises(ValueError, match=message):
+        nca.pool_starts(START, loss, **options)
+    with pytest.raises(ValueError, match=r"batch_size must be .* got 0"):
+        nca.same_start(START, 0)

@@ -1,0 +1,74 @@
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from neuralmutator.runs import execute
+from neuralmutator.runs.automata import load
+from neuralmutator.runs.errors import InterruptedRunError, RunError
+from neuralmutator.runs.folder import RunFolder
+from neuralmutator.runs.nca import NcaConfig, build_run
+
+SMALL = NcaConfig(size=8, padding=5, channels=6, hidden=8, steps=20, pool_size=12, batch_size=2, regime="persistent")
+
+
+def train(config, folder, **options):
+    return execute(lambda: build_run(config), folder, **options)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("nca") / "run"
+    return folder, train(SMALL, folder)
+
+
+def test_a_run_leaves_what_it_measured(finished):
+    folder, result = finished
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == list(range(20))
+    assert all(64 <= line["length"] < 96 for line in lines)
+    losses = [line["loss"] for line in lines]
+    assert result["log10_loss_of_last_100"] == pytest.approx(np.log10(np.mean(losses)), rel=1e-6)
+    model = load(folder)
+    assert model.label == "newt, persistent" and model.target.shape == (18, 18, 4)
+    assert model.params.shape == (result["num_params"],)
+    assert RunFolder(folder).load_arrays("pool", ("grids",))["grids"].shape == (12, 18, 18, 4)
+
+
+def test_a_stopped_run_goes_on_with_the_same_bits(finished, tmp_path):
+    def stopping(step, metrics):
+        if step == 9:
+            raise KeyboardInterrupt
+
+    with pytest.raises(InterruptedRunError):
+        train(SMALL, tmp_path / "run", sinks=[stopping])
+    assert not np.array_equal(load(tmp_path / "run").params, load(finished[0]).params)
+    result = train(SMALL, tmp_path / "run", resume=True)
+    np.testing.assert_array_equal(load(tmp_path / "run").params, load(finished[0]).params)
+    assert result["log10_loss_of_last_100"] == finished[1]["log10_loss_of_last_100"]
+
+
+def test_resuming_takes_the_same_options(finished):
+    with pytest.raises(RunError, match="begun with another hidden"):
+        train(dataclasses.replace(SMALL, hidden=9), finished[0], resume=True)
+    with pytest.raises(RunError, match=r"steps must be at least 20 .* got 10"):
+        train(dataclasses.replace(SMALL, steps=10), finished[0], resume=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"regime": "immortal"}, "regime must be one of"),
+        ({"steps": 0}, "steps must be .* got 0"),
+        ({"learning_rate": 0.0}, "learning_rate must be"),
+        ({"target": "nothing such"}, "target must be"),
+        ({"pool_size": 1}, "pool_size must be"),
+        ({"channels": 3}, "channels must be"),
+        ({"seed": -1}, "seed must be"),
+    ],
+)
+def test_bad_input_leaves_no_folder(tmp_path, change, message):
+    with pytest.raises(ValueError, match=message):
+        train(dataclasses.replace(SMALL, **change), tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,65 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from neuralmutator.runs import targets
+from neuralmutator.runs.targets import load_target
+
+
+def test_colours_are_premultiplied_and_the_image_lies_in_the_middle(tmp_path):
+    image = np.zeros((4, 8, 4), np.uint8)
+    image[..., 0], image[..., 3] = 200, 128
+    Image.fromarray(image).save(tmp_path / "flag.png")
+    target = load_target(str(tmp_path / "flag.png"), size=8, padding=3)
+    assert target.shape == (14, 14, 4) and target.dtype == np.float32
+    expected = np.zeros((14, 14, 4), np.float32)
+    expected[5:9, 3:11] = [200 / 255 * 128 / 255, 0, 0, 128 / 255]
+    np.testing.assert_allclose(target, expected, atol=1e-6)
+
+
+def test_the_bundled_target():
+    target = load_target("newt", 40, 16)
+    assert target.shape == (72, 72, 4)
+    assert 300 < (target[..., 3] > 0.1).sum() < 700
+    assert (target[..., :3] <= target[..., 3:] + 1e-6).all()
+
+
+@pytest.mark.skipif(not any(map(targets.Path.exists, map(targets.Path, targets.FONTS))), reason="needs the Noto font")
+def test_an_emoji_by_name_or_by_itself():
+    lizard = load_target("lizard")
+    np.testing.assert_array_equal(lizard, load_target("🦎"))
+    assert np.log10(np.mean(lizard**2)) == pytest.approx(-1.52, abs=0.01)
+    assert (lizard[..., 3] > 0.1).sum() == 516
+
+
+def test_an_emoji_without_the_font(monkeypatch):
+    monkeypatch.setattr(targets, "FONTS", ())
+    with pytest.raises(ValueError, match="needs the Noto colour font"):
+        load_target("lizard")
+
+
+def bad_images(folder):
+    Image.new("RGB", (9, 9)).save(folder / "opaque.png")
+    Image.new("RGBA", (9, 9)).save(folder / "empty.png")
+    Image.new("RGBA", (5000, 10), "red").save(folder / "huge.png")
+    (folder / "text.png").write_text("no image")
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("opaque.png", {}, "has no alpha channel"),
+        ("empty.png", {}, "is empty"),
+        ("huge.png", {}, "at most 4096 pixels"),
+        ("text.png", {}, "cannot read .* as an image"),
+        ("nowhere.png", {}, "target must be an image file, 'newt', or the name of an emoji"),
+        ("newt", {"size": 2}, "size must be .* got 2"),
+        ("newt", {"padding": -1}, "padding must be .* got -1"),
+        ("newt", {"size": 500}, "at most 512 cells wide, got 532"),
+    ],
+)
+def test_bad_input(tmp_path, monkeypatch, name, options, message):
+    bad_images(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=message):
+        load_target(name, **options)
