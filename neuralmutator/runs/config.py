@@ -152,6 +152,12 @@ def check(config: Config) -> None:
         if not low <= value or (high is not None and value > high):
             allowed = f"be at least {low}" if high is None else f"lie between {low} and {high}"
             raise UserError(f"{name} must {allowed}, got {value}")
+    if config.tournament < 1:
+        raise UserError(f"tournament must be at least 1, got {config.tournament}")
+    if config.truncation is not None and not 0 < config.truncation <= 1:
+        raise UserError(f"truncation must lie in (0, 1], got {config.truncation}")
+    if config.hall < 0 or config.hall == 1:
+        raise UserError(f"hall must be 0 or at least 2, got {config.hall}")
     if config.decay == "geometric" and config.final_decay == 0:
         raise UserError("decay must be linear, or geometric with a final_decay above 0, got 'geometric'")
     ignored = [

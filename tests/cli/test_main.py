@@ -83,7 +83,7 @@ def test_evaluate_refuses_what_says_nothing(copy, world, capsys):
     broken = np.array(champion.policy)
     broken[:2] = np.nan, np.inf
     folder.save_champion(champion._replace(policy=broken))
-    assert "genome must have finite weights, got 2 of" in complaint(capsys, "evaluate", copy, *world)
+    assert "holds a policy with parameters that are not finite" in complaint(capsys, "evaluate", copy, *world)
 
 
 def test_evaluate_claims_no_interval_for_one_episode(run, capsys):
@@ -187,8 +187,8 @@ BAD = {
     ),
     "negative meta rate": (["evolve", "CartPole-v1", "--mutation.meta-rate", -1], "meta_rate"),
     "empty chunks": (["evolve", "CartPole-v1", "--mutation.chunk-size", 0], "chunk_size"),
-    "empty tournament": (["evolve", "CartPole-v1", "--tournament", 0], "tournament size"),
-    "nobody a parent": (["evolve", "CartPole-v1", "--truncation", 0], "truncation share"),
+    "empty tournament": (["evolve", "CartPole-v1", "--tournament", 0], "tournament must"),
+    "nobody a parent": (["evolve", "CartPole-v1", "--truncation", 0], "truncation must"),
     "threshold of zero": (["evolve", "CartPole-v1", "--species.threshold", 0], "threshold"),
     "no species wanted": (["evolve", "CartPole-v1", "--species.target", 0], "target_species"),
     "geometric to nothing": (["evolve", "CartPole-v1", "--decay", "geometric", "--final-decay", 0], "decay must be"),
@@ -202,7 +202,7 @@ BAD = {
     "no time": (["evolve", "CartPole-v1", "--time-limit", 0], "time-limit must be above 0"),
     "evaluate with a negative seed": (["evaluate", "nowhere", "--seed", -1], "seed must be at least 0, got -1"),
     "negative seed": (["evolve", "CartPole-v1", "--seed", -1], "seed"),
-    "hall of one": (["evolve", "CartPole-v1", "--hall", 1], "hall size"),
+    "hall of one": (["evolve", "CartPole-v1", "--hall", 1], "hall must be 0"),
     "layers without neurons": (
         ["evolve", "CartPole-v1", "--policy.kind", "mlp", "--policy.hidden", 0],
         "hidden must be a whole number of at least 1, got 0",

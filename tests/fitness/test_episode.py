@@ -129,7 +129,7 @@ def test_what_an_episode_never_changes_is_not_carried():
     """A terrain is the same for all members who meet the same episodes, and stays one."""
     player = fitness.episodes("LunarLander-v3", networks.mlp(8, 4), episodes=3).player
     fixed, life = jax.eval_shape(player.begin, jax.random.key(0))
-    assert [x.shape for x in jax.tree.leaves(fixed)] == [(), (11,)]  # a key, and the terrain
+    assert [x.shape for x in jax.tree.leaves(fixed)] == [(), (11,), (), ()]  # a key, the terrain, the wind's start
     assert not any(x.shape == (11,) for x in life.state)
 
 

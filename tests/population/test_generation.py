@@ -293,7 +293,7 @@ def test_vmap_of_run_is_run_of_each_key(ran):
 def test_steps_of_a_loop_are_the_run_and_trace_once(ran):
     """So a run that is cut anywhere, and continued from the state and the moment, is the same run."""
     evolution, one = ran
-    step = jax.jit(chex.assert_max_traces(evolution.step, n=1))
+    step = jax.jit(chex.assert_max_traces(lambda key, state: evolution.step(key, state), n=1))
     key_init, key_run = jax.random.split(KEY)
     state, history = jax.jit(evolution.init)(key_init), []
     for t in range(LENGTH):

@@ -60,7 +60,7 @@ def case(request):
         traces.append(1)
         return evolution.step(key, state)
 
-    return Case(wrap, evolution, jax.jit(evolution.init), jax.jit(step), jax.jit(evolution.tell), traces)
+    return Case(wrap, evolution, jax.jit(evolution.init), jax.jit(step), traces, jax.jit(evolution.tell))
 
 
 def run(case, key, state, moments):
