@@ -304,7 +304,7 @@ def test_a_policy_normalised_for_another_length_is_refused():
 @pytest.mark.parametrize(
     ("name", "policy", "message"),
     [
-        ("CartPole-v9", networks.mlp(4, 2), "'CartPole-v9'; known are Acrobot-v1.*CartPole-v1"),
+        ("CartPole-v9", networks.mlp(4, 2), "'CartPole-v9'; did you mean CartPole-v1"),
         ("CartPole-v1", networks.mlp(5, 2), r"policy cannot take the observations of CartPole.*\(4,\)"),
         ("CartPole-v1", networks.mlp(4, 3), r"policy must give 2 outputs for CartPole.*got shape \(3,\)"),
         ("Pendulum-v1", networks.mlp(3, 2), r"policy must give 1 outputs for Pendulum.*got shape \(2,\)"),
