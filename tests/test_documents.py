@@ -53,7 +53,14 @@ def test_a_snippet_runs_alone(code, at_root):
     exec(compile(code, "snippet", "exec"), {"__name__": "snippet"})
 
 
-@pytest.mark.parametrize("path", [p for p in PAGES if snippets(p)], ids=lambda path: path.stem)
+IN_ORDER = [
+    pytest.param(path, id=path.stem, marks=[] if path.stem == "README" else pytest.mark.slow)
+    for path in PAGES
+    if snippets(path)
+]
+
+
+@pytest.mark.parametrize("path", IN_ORDER)
 def test_snippets_run_in_order(path, at_root):
     namespace: dict = {"__name__": "snippets"}
     for code in snippets(path):
@@ -102,6 +109,16 @@ def pictures(notebook):
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_is_committed_with_its_pictures(path):
+    notebook = nbformat.read(path, 4)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert pictures(notebook) and all(cell.execution_count for cell in code)
+    shown = "".join(str(output.get("data", {}).get("text/plain", "")) for cell in code for output in cell.outputs)
+    assert shown.count("<Figure") == len(pictures(notebook))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs_and_shows_as_many_pictures_as_are_committed(path):
     notebook = nbformat.read(path, 4)
     committed = len(pictures(notebook))
@@ -114,6 +131,7 @@ def test_a_notebook_runs_and_shows_as_many_pictures_as_are_committed(path):
     assert len(pictures(notebook)) == committed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.stem)
 def test_an_example_runs_and_prints(path, capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
