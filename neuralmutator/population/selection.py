@@ -12,6 +12,12 @@ import jax.numpy as jnp
 from neuralmutator.core import check
 from neuralmutator.core.genome import Genome
 
+__all__ = [
+    "Select",
+    "tournament",
+    "truncation",
+]
+
 Select = Callable[[jax.Array, Genome, jax.Array], jax.Array]
 
 

@@ -16,6 +16,24 @@ import optax
 from neuralmutator.core import check
 from neuralmutator.core.genome import Genome, flatten, take
 
+__all__ = [
+    "Classify",
+    "Compatible",
+    "Speciation",
+    "SpeciationState",
+    "Species",
+    "cluster",
+    "init_compat",
+    "learned",
+    "no_sharing",
+    "none",
+    "share_fitness",
+    "share_ranks",
+    "summarise",
+    "tag",
+    "warm_start",
+]
+
 SUMMARY, CODE, TAG, SCORE = 64, 32, 16, 16  # widths: summary, encoder, tag, scorer
 # Encoder 64→32→16, scorer 32→16→1. The scorer is carried and evolves, as in the original program, unread.
 NUM_PARAMS = (SUMMARY + 1) * CODE + (CODE + 1) * TAG + (2 * TAG + 1) * SCORE + (SCORE + 1)
