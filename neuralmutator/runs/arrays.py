@@ -42,7 +42,7 @@ def save(path: str | Path, state: PyTree) -> None:
         if data.dtype.hasobject:
             raise ValueError(f"state must be a pytree of arrays, got {type(leaf).__name__} at {name or 'its root'}")
         # NumPy writes bfloat16 and its like as bytes without a meaning; the manifest keeps the dtype.
-        arrays[name] = data if data.dtype.isbuiltin else data.view(f"u{data.dtype.itemsize}")
+        arrays[name] = data if data.dtype.isbuiltin == 1 else data.view(f"u{data.dtype.itemsize}")
     write(Path(path), arrays, json.dumps(kinds))
 
 
