@@ -21,7 +21,11 @@ assert jax.config.jax_enable_x64 and kinds[0] == kinds[1] and kinds[2] == kinds[
 
 @pytest.mark.parametrize(
     "name",
-    ["CarRacing-v3?domain_randomize=true", "LunarLander-v3?enable_wind=true", "LunarLanderContinuous-v3"],
+    [
+        pytest.param("CarRacing-v3?domain_randomize=true", marks=pytest.mark.slow),
+        "LunarLander-v3?enable_wind=true",
+        pytest.param("LunarLanderContinuous-v3", marks=pytest.mark.slow),
+    ],
 )
 def test_environments_can_be_stepped_in_float64(name):
     """A step returns the state that it was given, type for type, so that it can be scanned."""

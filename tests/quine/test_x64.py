@@ -75,6 +75,7 @@ for epoch in (
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("program", PROGRAMS.values(), ids=PROGRAMS.keys())
 def test_quines_of_float64(program):
     done = subprocess.run(
