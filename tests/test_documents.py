@@ -10,6 +10,7 @@ import pytest
 from nbclient import NotebookClient
 
 from neuralmutator.cli.main import parse
+from neuralmutator.runs.config import Config
 from neuralmutator.runs.evolve import fresh_returns
 from neuralmutator.runs.folder import RunFolder
 
@@ -36,7 +37,9 @@ def snippets(path):
 
 
 ALONE = [
-    pytest.param(code, id=f"{path.stem}-{number}") for path in PAGES for number, code in enumerate(snippets(path), 1)
+    pytest.param(code, id=f"{path.stem}-{number}", marks=pytest.mark.slow if path.stem == "guides" else [])
+    for path in PAGES
+    for number, code in enumerate(snippets(path), 1)
 ]
 
 
@@ -53,14 +56,8 @@ def test_a_snippet_runs_alone(code, at_root):
     exec(compile(code, "snippet", "exec"), {"__name__": "snippet"})
 
 
-IN_ORDER = [
-    pytest.param(path, id=path.stem, marks=[] if path.stem == "README" else pytest.mark.slow)
-    for path in PAGES
-    if snippets(path)
-]
-
-
-@pytest.mark.parametrize("path", IN_ORDER)
+@pytest.mark.slow
+@pytest.mark.parametrize("path", [path for path in PAGES if snippets(path)], ids=lambda path: path.stem)
 def test_snippets_run_in_order(path, at_root):
     namespace: dict = {"__name__": "snippets"}
     for code in snippets(path):
@@ -143,4 +140,7 @@ def test_an_example_runs_and_prints(path, capsys, monkeypatch, tmp_path):
 def test_the_recorded_champions_can_do_it(name, episodes, least):
     """Drivers that turn in a circle without looking get some 200 in the mean, pilots that only hover less than 150."""
     folder = RunFolder(ROOT / "examples" / "records" / name)
-    assert fresh_returns(folder.config, folder.load_champion(), episodes=episodes, seed=1).mean() > least
+    assert (
+        fresh_returns(folder.config(Config, "evolution"), folder.load_champion(), episodes=episodes, seed=1).mean()
+        > least
+    )

@@ -95,7 +95,7 @@ def test_returns_equal_a_python_loop(case):
         assert lengths == {60}
 
 
-@pytest.mark.parametrize(("own", "episodes"), [(False, 3), (True, 3), (True, 10)])
+@pytest.mark.parametrize(("own", "episodes"), [(False, 3), (True, 3), pytest.param(True, 10, marks=pytest.mark.slow)])
 def test_a_population_in_blocks_lives_as_its_members_do_alone(own, episodes):
     """Members leave their blocks at different times, those with ten episodes by halves; the last block has room."""
     policy = networks.flexible_mlp(4, 2, 2, 10, initial_widths=(8, 9))
@@ -112,6 +112,7 @@ def test_a_population_in_blocks_lives_as_its_members_do_alone(own, episodes):
         np.testing.assert_array_equal(info["env_steps"], lengths)
 
 
+@pytest.mark.slow
 def test_policies_that_see_images_think_as_they_do_alone():
     """They are called one after another on a CPU."""
     shape, outputs = sizes("Asterix-MinAtar")
@@ -249,7 +250,10 @@ def test_limits_may_be_traced():
     np.testing.assert_array_equal(jax.jit(jax.vmap(lengths))(jnp.array([3, 26, 40])), [3, 26, 30])
 
 
-@pytest.mark.parametrize("name", ["Breakout-MinAtar", "Catch-bsuite", "DeepSea-bsuite"])
+@pytest.mark.parametrize(
+    "name",
+    ["Breakout-MinAtar", *(pytest.param(name, marks=pytest.mark.slow) for name in ("Catch-bsuite", "DeepSea-bsuite"))],
+)
 def test_small_images_are_seen_by_a_cnn_or_as_a_vector(name):
     shape, outputs = sizes(name)
     task = envs.task(name)

@@ -146,7 +146,12 @@ TRACED = {  # factories of one traced number
 }
 
 
-@pytest.mark.parametrize("name", TRACED)
+QUICK = {"gaussian std", "self_adaptive std", "self_adaptive learning_rate", "dual p_gauss"}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in TRACED]
+)
 def test_a_number_can_be_vmapped(name, genome):
     """A program over several settings gives what each setting gives alone, and they differ."""
     make, values = TRACED[name], [0.1, 0.4]
