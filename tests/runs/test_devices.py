@@ -11,8 +11,8 @@ def test_an_option_that_xla_does_not_know_is_left_out(monkeypatch):
     known = {"xla_cpu_collective_call_warn_stuck_seconds": "50"}
     monkeypatch.setattr(devices, "PATIENT", {"xla_from_another_time": "1"} | known)
     assert devices.compile_options() == known
-    program = compile_chunk(lambda key, state: (state + 1, state), jax.random.key(0), jnp.float32(0), 3)
-    state, infos = program(jax.random.key(0), jnp.float32(0), 0)
+    program = compile_chunk(lambda key, state, data: (state + 1, state), jax.random.key(0), jnp.float32(0), (), 3)
+    state, infos = program(jax.random.key(0), jnp.float32(0), 0, ())
     assert state == 3
     np.testing.assert_array_equal(infos, [0, 1, 2])
 
