@@ -1,6 +1,6 @@
 """What everything else is built of: the step, the genome, its evaluation."""
 
-from neuralmutator.core.batching import default_block_size, each, in_blocks
+from neuralmutator.core.batching import default_block_size, each, in_blocks, resolve_block_size
 from neuralmutator.core.evaluation import (
     Fitness,
     Info,
@@ -30,6 +30,7 @@ __all__ = [
     "flatten",
     "in_blocks",
     "is_finite",
+    "resolve_block_size",
     "rollout",
     "take",
     "unflatten",

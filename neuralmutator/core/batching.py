@@ -1,10 +1,12 @@
 """Functions over the members of a batch: all at once, one after another, or in blocks."""
 
+import operator
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 
+from neuralmutator.core import check
 from neuralmutator.core.genome import take
 from neuralmutator.core.step import PyTree
 
@@ -27,6 +29,22 @@ def default_block_size() -> int | None:
     wait for the others; an accelerator wants everything at once.
     """
     return 64 if jax.default_backend() == "cpu" else None
+
+
+def resolve_block_size(block_size: int | str | None) -> int | None:
+    """What an argument `block_size` means: "auto" is `default_block_size()`, None all members at once.
+
+    Raises:
+        ValueError: if it is neither of them nor a whole number of at least 1.
+    """
+    if block_size == "auto":
+        return default_block_size()
+    if block_size is None:
+        return None
+    if isinstance(block_size, str):
+        raise ValueError(f"block_size must be 'auto', None or a whole number of at least 1, got {block_size!r}")
+    check.whole(1, block_size=block_size)
+    return operator.index(block_size)
 
 
 def in_blocks(function: Callable, block_size: int | None, *args: PyTree) -> PyTree:

@@ -1,6 +1,5 @@
 """Environments by name: ours and gymnax's, their options, their labels, and what Gymnasium calls them."""
 
-import ast
 import dataclasses
 import difflib
 import inspect
@@ -9,14 +8,13 @@ import operator
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
-from urllib.parse import parse_qsl
 
 import gymnax
 import jax
 import numpy as np
 from gymnax.environments.environment import Environment
 
-from neuralmutator.core import check
+from neuralmutator.core import check, naming
 from neuralmutator.envs.car.environment import CarRacing
 from neuralmutator.envs.lander.environment import LunarLander
 from neuralmutator.envs.mountain_car import MountainCarContinuous
@@ -134,7 +132,7 @@ def in_gymnasium(name: str, /, **options: Any) -> tuple[str, dict[str, Any]]:
     """
     base, given = _split(name, options)
     if base not in names():
-        return base, {key: _literal(value) for key, value in given.items()}
+        return base, {key: naming.literal(value) for key, value in given.items()}
     row = ROWS.get(base, Row())
     defaults = _constructor(base) if row.factory else {}
     found = dict(row.arguments)
@@ -169,11 +167,7 @@ def _split(name: str, options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """A name without its options, and all options."""
     if not isinstance(name, str):
         raise ValueError(f"name must be that of an environment, got {name!r}")
-    base, mark, rest = name.partition("?")
-    try:
-        found = dict(parse_qsl(rest, keep_blank_values=True, strict_parsing=True)) if mark else {}
-    except ValueError as error:
-        raise ValueError(f"options must be like 'name=value&name=value', got {rest!r}") from error
+    base, found = naming.split(name)
     return base, {**found, **options}
 
 
@@ -213,7 +207,7 @@ def _value(base: str, key: str, value: Any, default: Any) -> Any:
     """
     if check.is_traced(value) or (isinstance(value, jax.Array | np.ndarray) and value.ndim):
         return value
-    found = _literal(value)
+    found = naming.literal(value)
     if isinstance(default, bool):
         allowed, fits = "true or false", isinstance(found, bool | np.bool_)
     elif isinstance(default, int):
@@ -228,15 +222,3 @@ def _value(base: str, key: str, value: Any, default: Any) -> Any:
     if not fits:
         raise ValueError(f"option {key} of {base} must be {allowed}, got {value!r}")
     return float(found) if isinstance(default, float) and isinstance(found, int) else found
-
-
-def _literal(value: Any) -> Any:
-    """A value from its text, if it is one; text that is no value stays."""
-    if not isinstance(value, str):
-        return value
-    if value.lower() in ("true", "false", "none"):
-        return {"true": True, "false": False, "none": None}[value.lower()]
-    try:
-        return ast.literal_eval(value)
-    except (ValueError, SyntaxError):
-        return value

@@ -1,6 +1,7 @@
 """Populations that evolve: selection, speciation, a generation, and what wraps an evolution."""
 
-from neuralmutator.population import selection, speciation
+from neuralmutator.population import baselines, selection, speciation
+from neuralmutator.population.baselines import AsEvosax, evosax
 from neuralmutator.population.founders import Founders, track_founders
 from neuralmutator.population.generation import evolution, run
 from neuralmutator.population.hall import Hall, hall_of_fame
@@ -8,6 +9,7 @@ from neuralmutator.population.normalisation import Moments, Normalised, normalis
 from neuralmutator.population.types import Evolution, Generation, State
 
 __all__ = [
+    "AsEvosax",
     "Evolution",
     "Founders",
     "Generation",
@@ -15,7 +17,9 @@ __all__ = [
     "Moments",
     "Normalised",
     "State",
+    "baselines",
     "evolution",
+    "evosax",
     "hall_of_fame",
     "normalise_observations",
     "run",

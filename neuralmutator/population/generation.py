@@ -15,8 +15,8 @@ from neuralmutator.core import (
     Info,
     check,
     check_fitness,
-    default_block_size,
     evaluate,
+    resolve_block_size,
     rollout,
     take,
 )
@@ -115,7 +115,7 @@ def evolution(
         limit,
         optax.constant_schedule(1.0) if decay is None else decay,
         common_random_numbers,
-        _block_size(block_size),
+        resolve_block_size(block_size),
     )
     _check_functions(settings)
     return Evolution(
@@ -149,17 +149,6 @@ def run(evolution: Evolution, key: jax.Array, generations: int) -> tuple[Any, Ge
     check.whole(0, generations=generations)
     key_init, key_run = jax.random.split(key)
     return rollout(evolution.step, key_run, evolution.init(key_init), generations)
-
-
-def _block_size(block_size: int | str | None) -> int | None:
-    if block_size == "auto":
-        return default_block_size()
-    if block_size is None:
-        return None
-    if isinstance(block_size, str):
-        raise ValueError(f"block_size must be 'auto', None or a whole number of at least 1, got {block_size!r}")
-    check.whole(1, block_size=block_size)
-    return operator.index(block_size)
 
 
 def _check_functions(settings: Settings) -> None:

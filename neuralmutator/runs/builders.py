@@ -9,8 +9,16 @@ import jax
 import optax
 
 from neuralmutator import envs, fitness, mutators, networks
-from neuralmutator.core import Fitness
-from neuralmutator.population import Evolution, evolution, hall_of_fame, selection, speciation, track_founders
+from neuralmutator.core import Fitness, naming
+from neuralmutator.population import (
+    Evolution,
+    baselines,
+    evolution,
+    hall_of_fame,
+    selection,
+    speciation,
+    track_founders,
+)
 from neuralmutator.runs.config import MUTATION, Config, check, check_size
 from neuralmutator.runs.errors import construction
 
@@ -25,7 +33,7 @@ def build_policy(config: Config) -> networks.Network:
     shape, act = sizes(config)
     kind, p = config.policy.kind, config.policy
     if kind == "auto":
-        kind = "cnn" if _are_images(shape) else "flexible"
+        kind = "cnn" if _are_images(shape) else "flexible" if config.algorithm is None else "mlp"
     if kind == "cnn":
         if len(shape) != 3:
             raise ValueError(f"policy.kind cnn needs images, but {config.env} has observations of shape {shape}")
@@ -111,7 +119,9 @@ def build_host_evolution(config: Config, workers: int = 0) -> tuple[Evolution, f
             env_kwargs=arguments,
             common_random_numbers=config.common_random_numbers,
         )
-        built = track_founders(fitness.on_host(_population(config, policy, None), evaluate))
+        built = fitness.on_host(_population(config, policy, None), evaluate)
+        if config.algorithm is None:
+            built = track_founders(built)
         if config.hall:
             members = evaluate.of_members(config.hall_episodes or 20)
             built = hall_of_fame(built, members, config.hall, centre=config.hall_centre)
@@ -129,7 +139,9 @@ def _evolution(config: Config) -> Evolution:
         # All cores of a CPU work on the convolutions of one genome; with a genome each they were a fifth slower.
         return score if images and jax.default_backend() == "cpu" else fitness.sharded(score)
 
-    built = track_founders(_population(config, policy, task(config.episodes)))
+    built = _population(config, policy, task(config.episodes))
+    if config.algorithm is None:
+        built = track_founders(built)
     if not config.hall:
         return built
     episodes = config.hall_episodes
@@ -140,6 +152,16 @@ def _evolution(config: Config) -> Evolution:
 
 def _population(config: Config, policy: networks.Network, score: Fitness | None) -> Evolution:
     """The evolution of a configuration without what wraps it."""
+    if config.algorithm is not None:
+        algorithm, settings = naming.split(config.algorithm)
+        return baselines.evosax(
+            algorithm,
+            policy,
+            score,
+            config.population_size,
+            common_random_numbers=config.common_random_numbers,
+            **{name: naming.literal(value) for name, value in settings.items()},
+        )
     schedules = {"linear": optax.linear_schedule(1.0, config.final_decay, config.generations)}
     if config.final_decay > 0:
         schedules["geometric"] = optax.exponential_decay(1.0, config.generations, config.final_decay)

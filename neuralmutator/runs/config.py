@@ -78,6 +78,9 @@ class Config:
     """Episodes per evaluation."""
     max_steps: int | None = None
     """A time limit shorter than the environment's own."""
+    algorithm: str | None = None
+    """An algorithm of evosax instead of mutators, with its settings: SNES, 'SAMR_GA?std_init=0.3'; its policies have a
+    fixed topology, and what is said of mutators, selection and species is not used."""
     mutator: Literal["dual-mixture", "dual-corrector", "gaussian", "self-adaptive"] = "dual-mixture"
     """What rewrites a genome: a network in the genome with (dual-mixture) or without (dual-corrector) a Gaussian
     escape; Gaussian noise; Gaussian noise with a heritable step size."""
@@ -127,6 +130,12 @@ MUTATION: dict[str, set[str]] = {
 }
 """Fields of `MutatorConfig` that each mutator uses."""
 
+ALGORITHM = {
+    *("env", "population_size", "generations", "episodes", "max_steps", "host", "common_random_numbers", "seed"),
+    *("hall", "hall_episodes", "hall_centre", "policy", "algorithm"),
+}
+"""Fields of `Config` that an algorithm of evosax uses."""
+
 POLICY: dict[str, set[str]] = {
     "auto": {"max_layers", "max_width"},
     "flexible": {"max_layers", "max_width"},
@@ -166,6 +175,8 @@ def check(config: Config) -> None:
     ]
     if not config.speciation:
         ignored += _ignored("species", config.species, set(), "a run without speciation")
+    if config.algorithm is not None:
+        ignored += _ignored("", config, ALGORITHM, f"algorithm {config.algorithm}", Config(config.env))
     if ignored:
         raise UserError(ignored[0])
 
@@ -197,9 +208,12 @@ def without_unused(config: Config, preset: Config) -> Config:
     return dataclasses.replace(config, mutation=dataclasses.replace(config.mutation, **mutation), **species)
 
 
-def _ignored(prefix: str, details: Any, used: set[str], by: str) -> list[str]:
+def _ignored(prefix: str, details: Any, used: set[str], by: str, plain: Any = None) -> list[str]:
+    """What is said of options that differ from the plain ones (by default the defaults) and are not used."""
+    plain = type(details)() if plain is None else plain
     return [
-        f"{prefix}.{field.name} {getattr(details, field.name)!r} would be ignored: {by} does not use it"
+        f"{prefix}{'.' if prefix else ''}{field.name} {getattr(details, field.name)!r} would be ignored: "
+        f"{by} does not use it"
         for field in dataclasses.fields(details)
-        if field.name not in used and getattr(details, field.name) != field.default
+        if field.name not in used and getattr(details, field.name) != getattr(plain, field.name)
     ]

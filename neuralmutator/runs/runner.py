@@ -82,7 +82,7 @@ def execute(
         going = _Execution(built, folder, template, found, tuple(sinks), stops)
         try:
             finish, reason, compiled = going.to_the_end(began, save_every)
-            seconds = time.perf_counter() - began
+            seconds = going.clock - began
             (result,) = beside(lambda: finish(going.state, folder))
         except KeyboardInterrupt as interrupt:
             raise InterruptedRunError(going.moment, built.length, folder.path) from interrupt
@@ -138,17 +138,20 @@ class _Execution:
         self.run, self.folder, self.template, self.sinks, self.stops = run, folder, template, sinks, stops
         self.moment, self.state, self.saved = found.moment, found.state, found.moment
         self.lines = found.lines
+        self.clock = time.perf_counter()  # when the last moment had been computed
 
     def to_the_end(self, began: float, save_every: float) -> tuple[Any, str | None, float]:
         """What finishes the run, why it has ended early if so, and the seconds until its first moment."""
         reason = self.why_stop(self.lines[-1:]) if self.lines else None
         if reason or self.moment == self.run.length:
             (finish,) = beside(self.run.prepare)
-            return finish, reason, time.perf_counter() - began
+            self.clock = time.perf_counter()
+            return finish, reason, self.clock - began
         # What divides both is the chunk of the first call, unless the length has grown since.
         chunk = 1 if self.run.on_host else chunk_size(math.gcd(self.moment, self.run.length))
         finish, program, _ = beside(self.run.prepare, lambda: self.compile(chunk), self.begin)
-        compiled = time.perf_counter() - began
+        self.clock = time.perf_counter()
+        compiled = self.clock - began
         try:
             return finish, self.loop(program, chunk, save_every), compiled
         finally:
@@ -170,13 +173,13 @@ class _Execution:
 
     def loop(self, program: Any, chunk: int, save_every: float) -> str | None:
         """Computes the moments that are left; why it ended early if it did."""
-        run, saved_at, clock = self.run, time.perf_counter(), time.perf_counter()
+        run, saved_at = self.run, self.clock
         ahead = not run.on_host
         moments = stream(program, run.keys[1], self.state, run.data, chunk, run.length, self.moment, ahead)
         for done, state, info in moments:
             ready(info)
             now = time.perf_counter()
-            seconds, clock = now - clock, now
+            seconds, self.clock = now - self.clock, now
             rows = self.keep(jax.device_get(info), seconds)
             self.moment, self.state = done, state
             for row in rows:
