@@ -8,6 +8,7 @@ from neuralmutator.core.evaluation import (
     check_fitness,
     evaluate,
     evaluate_members,
+    fitness_at,
     value_and_info,
 )
 from neuralmutator.core.genome import Genome, cast, chunks, flatten, is_finite, take, unflatten
@@ -27,6 +28,7 @@ __all__ = [
     "each",
     "evaluate",
     "evaluate_members",
+    "fitness_at",
     "flatten",
     "in_blocks",
     "is_finite",

@@ -9,6 +9,7 @@ A fitness is a function ``(key, genome) -> value`` or ``(key, genome) -> (value,
 It is pure, so that it can be traced. A fitness may also have
 
 *   a method ``many(keys, population, block_size)``, its own batched evaluation; see `PopulationFitness`;
+*   a method ``at(generation) -> fitness``, where it depends on the generation i32[]; see `fitness.changing`;
 *   an attribute ``runs_on_host = True``: it takes a whole population and is not traceable. Such a fitness is used with
     ask and tell; whatever evaluates inside a traced step refuses it.
 """
@@ -42,6 +43,11 @@ class PopulationFitness(Protocol):
             population: genomes [N].
             block_size: members evaluated together; None: all.
         """
+
+
+def fitness_at(fitness: Fitness, generation: jax.Array) -> Fitness:
+    """The fitness of a generation i32[]: itself, unless it has a method ``at``."""
+    return fitness.at(generation) if hasattr(fitness, "at") else fitness
 
 
 def evaluate(

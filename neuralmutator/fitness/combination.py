@@ -7,7 +7,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from neuralmutator.core import Fitness, Info, check, check_fitness, evaluate_members, value_and_info
+from neuralmutator.core import Fitness, Info, check, check_fitness, evaluate_members, fitness_at, value_and_info
 from neuralmutator.core.genome import Genome
 
 
@@ -17,6 +17,10 @@ class Combined:
 
     functions: tuple[Fitness, ...]
     weights: tuple[float, ...]
+
+    def at(self, generation: jax.Array) -> "Combined":
+        """The fitness of a generation i32[]."""
+        return Combined(tuple(fitness_at(function, generation) for function in self.functions), self.weights)
 
     def __call__(self, key: jax.Array, genome: Genome) -> tuple[jax.Array, Info]:
         """Fitness f32[] of one genome."""

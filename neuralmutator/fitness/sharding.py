@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
-from neuralmutator.core import Fitness, Info, check_fitness, evaluate_members
+from neuralmutator.core import Fitness, Info, check_fitness, evaluate_members, fitness_at
 from neuralmutator.core.genome import Genome, take
 
 
@@ -19,6 +19,10 @@ class Sharded:
 
     fitness: Fitness
     mesh: Mesh
+
+    def at(self, generation: jax.Array) -> "Sharded":
+        """The fitness of a generation i32[]."""
+        return Sharded(fitness_at(self.fitness, generation), self.mesh)
 
     def __call__(self, key: jax.Array, genome: Genome) -> Any:
         """Fitness f32[] of one genome, on one device."""

@@ -7,6 +7,7 @@ from neuralmutator.networks.linen import MLP, Recurrent, from_flax, mlp, recurre
 from neuralmutator.networks.network import Activation, Network, check_fit, convolves, layer_outputs, policy_step
 from neuralmutator.networks.nnx import from_nnx
 from neuralmutator.networks.normalisation import normalised
+from neuralmutator.networks.permutation import permuted
 
 __all__ = [
     "CNN",
@@ -25,6 +26,7 @@ __all__ = [
     "layer_outputs",
     "mlp",
     "normalised",
+    "permuted",
     "policy_step",
     "recurrent",
 ]

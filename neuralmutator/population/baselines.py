@@ -14,7 +14,17 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from neuralmutator.core import Fitness, Genome, Info, check, check_fitness, evaluate, resolve_block_size, take
+from neuralmutator.core import (
+    Fitness,
+    Genome,
+    Info,
+    check,
+    check_fitness,
+    evaluate,
+    fitness_at,
+    resolve_block_size,
+    take,
+)
 from neuralmutator.networks import Network
 from neuralmutator.population import metrics
 from neuralmutator.population.types import Evolution, Generation
@@ -84,7 +94,7 @@ def evosax(
             raise ValueError("fitness is None: use ask and tell, or give evosax a fitness")
         key_evaluate, key_tell = jax.random.split(key)
         keys = key_evaluate if common_random_numbers else jax.random.split(key_evaluate, search.size)
-        values, info = evaluate(fitness, keys, state.population, block)
+        values, info = evaluate(fitness_at(fitness, state.generation), keys, state.population, block)
         return search.tell(key_tell, state, values, info)
 
     return Evolution(search.init, step, ask=lambda key, state: state.population, tell=search.tell, best=_best)

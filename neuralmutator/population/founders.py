@@ -27,6 +27,11 @@ class Founders(NamedTuple):
         """Birth numbers of the population, i32[N]."""
         return self.inner.births
 
+    @property
+    def generation(self) -> jax.Array:
+        """Generations so far, i32[]."""
+        return self.inner.generation
+
 
 def track_founders(evolution: Evolution) -> Evolution:
     """Wraps an evolution so that it measures how far mutators drift from those of their founders.

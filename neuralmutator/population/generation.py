@@ -16,6 +16,7 @@ from neuralmutator.core import (
     check,
     check_fitness,
     evaluate,
+    fitness_at,
     resolve_block_size,
     rollout,
     take,
@@ -213,7 +214,8 @@ def _step(settings: Settings, key: jax.Array, state: State) -> tuple[State, Gene
     key_evaluate, key_tell = jax.random.split(key)
     size = settings.population_size
     keys = key_evaluate if settings.common_random_numbers else jax.random.split(key_evaluate, size)
-    values, info = evaluate(settings.fitness, keys, state.population, settings.block_size)
+    fitness = fitness_at(settings.fitness, state.generation)
+    values, info = evaluate(fitness, keys, state.population, settings.block_size)
     return _tell(settings, key_tell, state, values, info)
 
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from neuralmutator.core import Fitness, Info, PopulationFitness, check, check_fitness, evaluate
+from neuralmutator.core import Fitness, Info, PopulationFitness, check, check_fitness, evaluate, fitness_at
 from neuralmutator.core.genome import Genome, cast, take
 from neuralmutator.population import metrics
 from neuralmutator.population.types import Evolution, Generation
@@ -35,6 +35,11 @@ class Hall(NamedTuple):
         return self.inner.births
 
     @property
+    def generation(self) -> jax.Array:
+        """Generations so far, i32[]."""
+        return self.inner.generation
+
+    @property
     def estimates(self) -> jax.Array:
         """What each member is worth, f32[K]: its mean, shrunk towards the mean of the hall.
 
@@ -46,7 +51,9 @@ class Hall(NamedTuple):
         return jnp.where(finite & (self.evaluations > 0), shrunk, -jnp.inf)
 
 
-def hall_of_fame(evolution: Evolution, fitness: Fitness, size: int = 8, centre: bool = False) -> Evolution:
+def hall_of_fame(
+    evolution: Evolution, fitness: Fitness, size: int = 8, centre: bool = False, forgetting: float | jax.Array = 0.0
+) -> Evolution:
     """Wraps an evolution so that its `best` is what re-evaluations say, not one lucky evaluation.
 
     Each generation all members of the hall are evaluated once more, each with a key of its own. Then the worst makes
@@ -63,12 +70,15 @@ def hall_of_fame(evolution: Evolution, fitness: Fitness, size: int = 8, centre: 
         centre: whether the mean of the population's policies enters the hall in each generation, too, in place of the
             second worst member. The mean is over the members whose fitness and parameters are finite; mutator and
             compatibility net are those of the best newcomer. For policies of fixed topology.
+        forgetting: share of all earlier evaluations that is forgotten in each generation, for a fitness that changes:
+            with 0.2 an estimate is the mean of about 5 evaluations. May be traced.
 
     Raises:
-        ValueError: if `size` is too small, `centre` is asked of policies whose topology evolves, or the fitness cannot
-            be evaluated here, see `evolution`.
+        ValueError: if `size` is too small, `forgetting` does not lie in [0, 1), `centre` is asked of policies whose
+            topology evolves, or the fitness cannot be evaluated here, see `evolution`.
     """
     check.whole(3 if centre else 2, size=size)
+    check.number(0, 1, open_high=True, forgetting=forgetting)
     _check_fitness(evolution, fitness)
     if centre and _abstract_genome(evolution).topology.size:
         raise ValueError("centre must be False for policies whose topology evolves: they have no mean")
@@ -79,7 +89,7 @@ def hall_of_fame(evolution: Evolution, fitness: Fitness, size: int = 8, centre: 
         members = take(state.population, jnp.zeros(size, jnp.int32))
         return Hall(state, members, jnp.repeat(state.births[:1], size), nothing, nothing)
 
-    update = partial(_update, fitness, centre)
+    update = partial(_update, fitness, centre, 1 - forgetting)
 
     def step(key: jax.Array, hall: Hall) -> tuple[Hall, Generation]:
         key_step, key_hall = jax.random.split(key)
@@ -113,15 +123,21 @@ def _best(hall: Hall) -> tuple[Genome, jax.Array]:
 
 
 def _update(
-    fitness: Fitness, centre: bool, key: jax.Array, old: Hall, state: Any, generation: Generation
+    fitness: Fitness,
+    centre: bool,
+    kept: float | jax.Array,
+    key: jax.Array,
+    old: Hall,
+    state: Any,
+    generation: Generation,
 ) -> tuple[Hall, Generation]:
     """Evaluates the members once more; then newcomers from the evaluated population take the places of the worst."""
     size = old.total.shape[0]
-    values, _ = evaluate(fitness, jax.random.split(key, size), old.members)
+    values, _ = evaluate(fitness_at(fitness, old.generation), jax.random.split(key, size), old.members)
     hall = old._replace(
         inner=state,
-        total=old.total + jnp.where(jnp.isnan(values), -jnp.inf, values),
-        evaluations=old.evaluations + 1,
+        total=kept * old.total + jnp.where(jnp.isnan(values), -jnp.inf, values),
+        evaluations=kept * old.evaluations + 1,
     )
     generation = metrics.add(generation, {"champion_fitness": _best(hall)[1]})
     population = old.population

@@ -41,6 +41,11 @@ class Normalised(NamedTuple):
         """Birth numbers of the population, i32[N]."""
         return self.inner.births
 
+    @property
+    def generation(self) -> jax.Array:
+        """Generations so far, i32[]."""
+        return self.inner.generation
+
 
 def merge(a: Moments, b: Moments) -> Moments:
     """Moments of two sets of observations together (Chan, Golub & LeVeque 1983); either may be empty."""

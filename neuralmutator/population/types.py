@@ -3,13 +3,14 @@
 An `Evolution` is five pure functions of a key and a state. A *wrapper* takes one and returns one that does more:
 `hall_of_fame`, `track_founders`. So wrappers can be stacked, and whatever runs an evolution runs a wrapped one.
 
-**State.** Any pytree of arrays with two attributes (fields or properties):
+**State.** Any pytree of arrays with three attributes (fields or properties):
 
 *   ``population``: genomes [N] that are not evaluated yet.
 *   ``births``: i32[N], their birth numbers. No two members have the same one; a member that goes on unchanged keeps it.
+*   ``generation``: i32[], the number of generations that were told; a fitness that changes is asked for that one.
 
 A wrapper keeps its own state beside the inner one, in a NamedTuple whose field ``inner`` is the inner state, and
-gives ``population`` and ``births`` of the inner state as properties. It does not write into the inner state; one
+gives these three of the inner state as properties. It does not write into the inner state; one
 that must (`normalise_observations` writes what it has measured into the genomes) says so.
 
 **ask** gives ``state.population``, whatever the key: sampling belongs into `init` and `tell`. **tell** takes the
@@ -49,7 +50,7 @@ class Generation(NamedTuple):
     """What one may look at after a generation; never genomes."""
 
     fitness: jax.Array  # f32[N] as evaluated; not finite where the evaluation was not
-    parents: jax.Array  # i32[N, 2] of each member of the *next* population; twice the same where there was one
+    parents: jax.Array  # i32[N, 2] of each member of the *next* population; twice the same: one; -1: unknown
     metrics: dict[str, jax.Array]  # scalars f32[] or i32[]; what the fitness reports may have any shape
 
 
