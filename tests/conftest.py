@@ -78,6 +78,17 @@ def make_genome(mutator, policy=13, compat=9, seed=0, genes=None):
     )
 
 
+QUICK_TO_RUN = {"cli", "core", "fitness", "host", "mutators", "networks", "population", "runs"}
+"""Folders of tests that compile for far longer than they compute."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    """Compiles those with XLA's optimisations off, which saves a third of their time; slow tests are as users' runs."""
+    quick = item.path.parent.name in QUICK_TO_RUN and item.get_closest_marker("slow") is None
+    jax.config.update("jax_disable_most_optimizations", quick)
+
+
 @pytest.fixture(scope="session")
 def specified_child():
     return dual_child

@@ -137,6 +137,7 @@ def test_an_example_runs_and_prints(path, capsys, monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(("name", "episodes", "least"), [("CarRacing-v3", 4, 500), ("LunarLander-v3", 40, 250)])
+@pytest.mark.slow
 def test_the_recorded_champions_can_do_it(name, episodes, least):
     """Drivers that turn in a circle without looking get some 200 in the mean, pilots that only hover less than 150."""
     folder = RunFolder(ROOT / "examples" / "records" / name)

@@ -33,7 +33,11 @@ class Switching:
         number = self.phase % len(self.functions)
         if isinstance(number, int):
             return evaluate(self.functions[number])
-        return jax.lax.switch(number, [lambda f=f: evaluate(f) for f in self.functions])
+        branches = [lambda f=f: evaluate(f) for f in self.functions]
+        found = [jax.tree.structure(jax.eval_shape(branch)) for branch in branches]
+        if len(set(found)) > 1:
+            raise ValueError(f"functions must report infos of the same names, got {found[0]} and {found[1]}")
+        return jax.lax.switch(number, branches)
 
     def __call__(self, key: jax.Array, genome: Genome) -> tuple[jax.Array, Info]:
         """Fitness f32[] of one genome."""

@@ -119,7 +119,7 @@ def build_host_evolution(config: Config, workers: int = 0) -> tuple[Evolution, f
             env_kwargs=arguments,
             common_random_numbers=config.common_random_numbers,
         )
-        built = fitness.on_host(_population(config, policy, None), evaluate)
+        built = fitness.on_host(build_population(config, policy, None), evaluate)
         if config.algorithm is None:
             built = track_founders(built)
         if config.hall:
@@ -139,7 +139,7 @@ def _evolution(config: Config) -> Evolution:
         # All cores of a CPU work on the convolutions of one genome; with a genome each they were a fifth slower.
         return score if images and jax.default_backend() == "cpu" else fitness.sharded(score)
 
-    built = _population(config, policy, task(config.episodes))
+    built = build_population(config, policy, task(config.episodes))
     if config.algorithm is None:
         built = track_founders(built)
     if not config.hall:
@@ -150,8 +150,12 @@ def _evolution(config: Config) -> Evolution:
     return hall_of_fame(built, task(episodes), config.hall, centre=config.hall_centre)
 
 
-def _population(config: Config, policy: networks.Network, score: Fitness | None) -> Evolution:
-    """The evolution of a configuration without what wraps it."""
+def build_population(config: Config, policy: networks.Network, score: Fitness | None) -> Evolution:
+    """The evolution of a configuration without what wraps it.
+
+    Raises:
+        ValueError: naming the field, its value and what is allowed.
+    """
     if config.algorithm is not None:
         algorithm, settings = naming.split(config.algorithm)
         return baselines.evosax(

@@ -355,6 +355,7 @@ def test_evaluate_says_in_which_world_and_how_long(run, capsys):
     assert "CartPole-v1 of gymnax (JAX), 2 episodes of at most 10 steps; whole ones have 500" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_several_seeds_leave_a_folder_each_and_one_figure(tmp_path, capsys):
     argv = ["evolve", "CartPole-v1", "--output", str(tmp_path / "all"), "--seeds", "2", "--seed", "7", *FAST]
     assert main(argv) == 0
@@ -363,6 +364,7 @@ def test_several_seeds_leave_a_folder_each_and_one_figure(tmp_path, capsys):
     assert "2 seeds" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_target_ends_the_run(tmp_path, capsys):
     fast = [*FAST[:2], "--generations", "30", *FAST[4:]]
     argv = ["evolve", "CartPole-v1", "--output", str(tmp_path / "run"), *fast, "--target-fitness", "1"]

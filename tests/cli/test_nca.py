@@ -9,6 +9,7 @@ from neuralmutator.runs.automata import load
 TINY = ["--size", "8", "--padding", "5", "--channels", "6", "--hidden", "8", "--pool-size", "70", "--batch-size", "2"]
 
 
+@pytest.mark.slow
 def test_train_film_and_page(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     arguments = [

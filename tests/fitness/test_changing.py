@@ -35,7 +35,7 @@ def test_only_the_fitness_whose_turn_it_is_is_computed():
 
     def slow(key, genome):
         jax.debug.callback(lambda: calls.append(1))
-        return jnp.float32(0)
+        return jnp.float32(0), {"calls": 1}
 
     fitness = nm.fitness.switching([near(0.0), slow], at=[2])
     score = jax.jit(lambda g: evaluate(fitness_at(fitness, g), KEY, population()))
@@ -76,6 +76,12 @@ def test_the_seeds_of_a_vmap_may_stand_in_different_generations():
     both = jax.vmap(lambda g: evaluate(fitness_at(fitness, g), KEY, members)[0])(jnp.array([0, 4]))
     for i, target in enumerate((0.0, 1.0)):
         np.testing.assert_allclose(both[i], -jnp.sum((members.policy - target) ** 2, axis=1), rtol=1e-6)
+
+
+def test_functions_of_other_infos_are_refused():
+    fitness = nm.fitness.switching([near(0.0), lambda key, genome: jnp.float32(0)], at=[4])
+    with pytest.raises(ValueError, match="infos of the same names, got .*calls"):
+        evaluate(fitness_at(fitness, jnp.int32(4)), KEY, population())
 
 
 def test_steps_is_a_table():

@@ -95,7 +95,10 @@ def test_returns_equal_a_python_loop(case):
         assert lengths == {60}
 
 
-@pytest.mark.parametrize(("own", "episodes"), [(False, 3), (True, 3), pytest.param(True, 10, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("own", "episodes"),
+    [(True, 3), *(pytest.param(*case, marks=pytest.mark.slow) for case in ((False, 3), (True, 10)))],
+)
 def test_a_population_in_blocks_lives_as_its_members_do_alone(own, episodes):
     """Members leave their blocks at different times, those with ten episodes by halves; the last block has room."""
     policy = networks.flexible_mlp(4, 2, 2, 10, initial_widths=(8, 9))

@@ -24,7 +24,7 @@ def make(regime, **options):
     return nca.trainer(AUTOMATON, ring(), regime, **options)
 
 
-@pytest.mark.parametrize("regime", ["growing", "regenerating"])
+@pytest.mark.parametrize("regime", [pytest.param("growing", marks=pytest.mark.slow), "regenerating"])
 def test_a_step_is_the_articles(regime):
     """Written out once more: batch, order, seed, damage, mean gradient, norms, Adam, pool."""
     trainer, target = make(regime), ring()
@@ -69,7 +69,7 @@ def test_a_step_is_the_articles(regime):
         np.testing.assert_array_equal(new.pool[others], state.pool[others])
 
 
-@pytest.mark.parametrize("regime", ["growing", "persistent"])
+@pytest.mark.parametrize("regime", ["growing", pytest.param("persistent", marks=pytest.mark.slow)])
 def test_a_window_changes_nothing(regime):
     options = {"lengths": (4, 6), "learning_rate": 5e-4}
     whole, windowed = make(regime, **options), make(regime, margins=(1, 2, 3), **options)
@@ -91,6 +91,7 @@ def test_a_window_changes_nothing(regime):
     assert sum(margin > 0 for margin in used) >= 10
 
 
+@pytest.mark.slow
 def test_windows_that_fit_the_target_are_the_default():
     """On a CPU: the same program as with these windows given by hand, and so the same bits."""
     expected = (1,) if jax.default_backend() == "cpu" else ()

@@ -3,6 +3,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from hypothesis import given, settings, strategies as st
 
 from neuralmutator import nca
@@ -24,6 +25,7 @@ def develop(key, params, grid, length, margin):
     return nca.develop(SMALL, key, params, grid, length, 12, margin)
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 10_000), st.integers(0, 12), st.integers(1, 2))
 def test_within_a_window_as_without(seed, length, margin):

@@ -40,6 +40,7 @@ def test_cnn_starts_with_the_variances_of_he(assert_uniform):
     assert flat.size == 0
 
 
+@pytest.mark.slow
 def test_a_fresh_cnn_sees_where_it_drives():
     """Its actions follow the pictures, as they do not where the first weights are small beside the biases."""
     env, params = envs.make("CarRacing-v3")

@@ -277,7 +277,7 @@ def assert_same_run(a, b):
     assert_trees_close(a, b, atol=1e-4)
 
 
-@pytest.mark.parametrize("block_size", [pytest.param(1, marks=pytest.mark.slow), 7])
+@pytest.mark.parametrize("block_size", [pytest.param(size, marks=pytest.mark.slow) for size in (1, 7)])
 def test_block_size_changes_nothing(ran, block_size):
     assert_same_run(nm.run(noisy(block_size), KEY, LENGTH), ran[1])
 
@@ -506,13 +506,8 @@ def test_a_limit_bounds_first_genomes_and_children():
         assert len(np.unique(new.population.policy)) > 5
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "crossover_rate",
-        *(pytest.param(name, marks=pytest.mark.slow) for name in ("structural_rate", "complexity_cost", "limit")),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["crossover_rate", "structural_rate", "complexity_cost", "limit"])
 def test_a_number_can_be_vmapped(name):
     """A program over several settings gives what each setting gives alone, and they differ."""
     policy = nm.networks.flexible_mlp(2, 1, max_layers=2, max_width=8, initial_widths=(8,))
@@ -544,7 +539,9 @@ def test_a_run_can_be_vmapped_over_settings_and_keys():
     np.testing.assert_allclose(many[1, 1], best(0.1, keys[1]), rtol=1e-5)
 
 
-@pytest.mark.parametrize("dtype", [jnp.bfloat16, pytest.param(jnp.float16, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "dtype", [pytest.param(dtype, marks=pytest.mark.slow) for dtype in (jnp.bfloat16, jnp.float16)]
+)
 def test_children_keep_the_dtype_of_the_policy(dtype):
     policy = POLICY._replace(init=lambda key: POLICY.init(key).astype(dtype))
     for mutator in (nm.mutators.dual_mixture(), nm.mutators.self_adaptive()):

@@ -41,7 +41,12 @@ class Case(NamedTuple):
     tell: object  # jitted
 
 
-@pytest.fixture(scope="module", params=WRAP, ids=list(WRAP))
+# "a stack" holds both; alone they take as long again.
+SLOW = ("track_founders", "hall_of_fame")
+CASES = [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in WRAP]
+
+
+@pytest.fixture(scope="module", params=CASES, ids=list(WRAP))
 def case(request):
     wrap = WRAP[request.param]
     inner = nm.evolution(

@@ -15,6 +15,7 @@ def small(seed, hidden=(6, 5), width=4, activation=jax.nn.selu):
     return q, q.init(key_weights)
 
 
+@pytest.mark.slow
 def test_no_numbering_of_all_is_better():
     q, params = small(0, hidden=(2,), width=2)
     assert q.num_params == 6
@@ -47,6 +48,7 @@ def test_a_quine_that_is_found_without_keeps_its_numbering():
     np.testing.assert_array_equal(found.exact.params, jax.jit(quine.exact)(q, params).params)
 
 
+@pytest.mark.slow
 def test_the_papers_network_is_exact_where_regeneration_wanders():
     key_quine, key_weights = jax.random.split(jax.random.key(5))
     q = quine.vanilla(key_quine)

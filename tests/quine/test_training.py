@@ -15,7 +15,7 @@ def tiny(seed=0):
     return q, 2 * q.init(jax.random.key(seed + 1))
 
 
-@pytest.mark.parametrize("batch_size", [10, 7, 44, 1])
+@pytest.mark.parametrize("batch_size", [7, *(pytest.param(size, marks=pytest.mark.slow) for size in (10, 44, 1))])
 def test_an_epoch_is_a_loop_over_mini_batches_with_frozen_targets(batch_size):
     q, params = tiny()
     n = q.num_params
@@ -105,6 +105,7 @@ def by(name):
     return lambda q: (quine.gradient(q, optimizer), lambda params: quine.init_train_state(params, optimizer))
 
 
+@pytest.mark.slow
 def test_rmsprop_explodes_and_adagrad_rises(paper):
     assert (paper(by("rmsprop"), 3)[1].loss > 300).all()
     losses = paper(by("adagrad"), 30)[1].loss
@@ -120,6 +121,7 @@ def test_without_optimisation_the_zero_quine(paper):
     assert (infos.loss[:, 0] > 75).all()
 
 
+@pytest.mark.slow
 def test_regeneration_reaches_the_papers_loss_and_does_not_die(paper):
     """0.86 in the paper; it leaves 0.2 to 0.5 of the weights' own size unexplained."""
     optimizer = quine.OPTIMIZERS["adamax"]

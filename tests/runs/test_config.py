@@ -71,7 +71,7 @@ def test_mutators_by_name(name, params):
     assert build_mutator(Config(env="CartPole-v1", mutator=name)).num_params == params
 
 
-@pytest.mark.parametrize("truncation", [None, 0.1])
+@pytest.mark.parametrize("truncation", [None, pytest.param(0.1, marks=pytest.mark.slow)])
 def test_parents_are_chosen_as_configured(truncation):
     """Of 20 members the best 2 with a truncation to a tenth, more with tournaments."""
     config = Config(env="CartPole-v1", population_size=20, elites=0, hall=0, truncation=truncation)
@@ -83,7 +83,11 @@ def test_parents_are_chosen_as_configured(truncation):
 
 
 @pytest.mark.parametrize(
-    ("decay", "shares"), [("linear", [1, 0.775, 0.55, 0.325]), ("geometric", [1, 0.562, 0.316, 0.178])]
+    ("decay", "shares"),
+    [
+        pytest.param("linear", [1, 0.775, 0.55, 0.325], marks=pytest.mark.slow),
+        ("geometric", [1, 0.562, 0.316, 0.178]),
+    ],
 )
 def test_mutation_shrinks_as_configured(decay, shares):
     """The distance of children from their parents over four generations that end at a tenth."""

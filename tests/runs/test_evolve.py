@@ -211,6 +211,7 @@ def test_an_evolution_of_ones_own_is_run_with_ones_own_code_in_between(tmp_path)
         nm.load_champion(tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_a_run_on_the_host_goes_on_with_the_same_bits(tmp_path, monkeypatch):
     """Cut after two generations and gone on with by other workers; the champion plays where it was evolved."""
     config = Config(

@@ -25,7 +25,10 @@ def read(folder):
         return lines, data["params"], data["predictions"]
 
 
-@pytest.mark.parametrize("method", ["adamax", "sgd", "hill-climb", "regeneration"])
+@pytest.mark.parametrize(
+    "method",
+    ["adamax", "hill-climb", *(pytest.param(name, marks=pytest.mark.slow) for name in ("sgd", "regeneration"))],
+)
 def test_a_run_leaves_what_it_measured(tmp_path, method):
     config = QuineConfig(method=method, epochs=6, **SMALL)
     result = train(config, tmp_path / "run")
@@ -89,6 +92,7 @@ def test_a_stopped_run_goes_on_with_the_same_bits(tmp_path, monkeypatch, config)
         train(replace(config, seed=1), tmp_path / "cut", resume=True)
 
 
+@pytest.mark.slow
 def test_the_comparison_with_the_paper_writes_a_table_and_three_figures(tmp_path, monkeypatch):
     for name in list(METHODS):
         changes = METHODS[name] | {"epochs": 3, "hidden": (5,), "width": 4}

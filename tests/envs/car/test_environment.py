@@ -32,6 +32,7 @@ def test_it_is_a_gymnax_environment():
     assert total == pytest.approx(1000 * int(state.visited.sum()) / int(state.track.tiles) - 2, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_choices_are_gymnasiums(theirs, benchmark_named):
     """The discrete variant drives as Gymnasium's does by the same choices."""
     theirs.reset(seed=1)

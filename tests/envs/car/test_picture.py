@@ -104,6 +104,7 @@ def test_scores_are_cut_off(track, raster, score, shown):
     np.testing.assert_array_equal(frame[84:][picture.SCORE_PLACE][:, :, 1], picture.scores()[0][shown + 200])
 
 
+@pytest.mark.slow
 def test_random_colours_are_gymnasiums(benchmark_named):
     """Pictures of one drive in the colours that Gymnasium drew; and what is drawn here, as a sample."""
     env = gymnasium.make("CarRacing-v3", domain_randomize=True).unwrapped

@@ -316,7 +316,12 @@ def alone():
 
 @pytest.mark.parametrize(
     ("event", "at", "timeout"),
-    [(None, 0, 60), (die, 12, 60), (die, 0, 60), (hang, 12, 12)],
+    [
+        (None, 0, 60),
+        (die, 12, 60),
+        pytest.param(die, 0, 60, marks=pytest.mark.slow),
+        pytest.param(hang, 12, 12, marks=pytest.mark.slow),
+    ],
     ids=lambda x: getattr(x, "__name__", str(x)),
 )
 def test_workers_change_nothing_even_if_one_dies_or_hangs(event, at, timeout, alone, tmp_path):
@@ -532,6 +537,7 @@ assert neuralmutator.fitness.gymnasium
 """
 
 
+@pytest.mark.slow
 def test_the_package_imports_gymnasium_only_when_it_is_used():
     """Gymnax imports it, too, which is not ours to change."""
     subprocess.run([sys.executable, "-c", LAZY], check=True)

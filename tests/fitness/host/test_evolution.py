@@ -61,6 +61,7 @@ def test_a_generation_equals_that_of_a_traced_fitness():
     assert all(isinstance(x, np.ndarray) for x in jax.tree.leaves(history))
 
 
+@pytest.mark.slow
 def test_a_hall_of_fame_equals_that_of_a_traced_fitness():
     ours = nm.hall_of_fame(on_host(evolution_of(), OnTheHost()), OnTheHost(), 3)
     theirs = nm.hall_of_fame(evolution_of(traced), traced, 3)
