@@ -67,7 +67,7 @@ def make_genome(mutator, policy=13, compat=9, seed=0, genes=None):
     """A genome of random parameters with a fresh mutator; `genes` are written over its last, the strategy genes."""
     random = np.random.default_rng(seed)
     params = np.array(jax.jit(mutator.init)(jax.random.key(seed)))
-    if genes is not None:
+    if genes is not None and len(genes):
         params[params.size - len(genes) :] = genes
     return Genome(
         policy=jnp.asarray(random.normal(size=policy), jnp.float32),

@@ -2,7 +2,7 @@
 
 from neuralmutator.fitness.changing import changing, steps, switching
 from neuralmutator.fitness.combination import combine
-from neuralmutator.fitness.episode import episodes, play
+from neuralmutator.fitness.episode import episodes, observe, play
 from neuralmutator.fitness.host import gymnasium, on_host, rollout_on_host
 from neuralmutator.fitness.sharding import sharded
 
@@ -11,6 +11,7 @@ __all__ = [
     "combine",
     "episodes",
     "gymnasium",
+    "observe",
     "on_host",
     "play",
     "rollout_on_host",

@@ -55,6 +55,41 @@ def play(env: Env, policy: Network, *, max_steps: int | None = None, env_params:
     return episode
 
 
+def observe(
+    env: Env, policy: Network, key: jax.Array, count: int = 32, *, max_steps: int | None = None, env_params: Any = None
+) -> jax.Array:
+    """Observations of fresh policies, [count, ...]: each of another policy, at a random moment of its episode.
+
+    Args:
+        env: see `play`.
+        policy: network of fixed topology whose initialiser draws the policies.
+        key: random key.
+        count: number of observations.
+        max_steps: a time limit shorter than the environment's own.
+        env_params: parameters of the environment; its own defaults if None.
+
+    Raises:
+        ValueError: as `play`, and if `count` is below 1.
+    """
+    check.whole(1, count=count)
+    player = make_player(envs.task(env, env_params), policy, max_steps)
+
+    def one(key: jax.Array) -> jax.Array:
+        key_policy, key_episode, key_moment = jax.random.split(key, 3)
+        nothing = jnp.zeros(0, jnp.float32)
+        genome = Genome(policy.init(key_policy), nothing, nothing, nothing.astype(jnp.int32), jnp.float32(0))
+        fixed, life = player.begin(key_episode)
+
+        def step(_: jax.Array, life: Life) -> Life:
+            return player.move(fixed, life, *player.think(genome, life.memory, life.observation))
+
+        whole = jax.lax.while_loop(lambda life: life.alive, lambda life: step(jnp.int32(0), life), life)
+        moment = jax.random.randint(key_moment, (), 0, whole.length)
+        return player.see(jax.lax.fori_loop(0, moment, step, life).observation)
+
+    return jax.vmap(one)(jax.random.split(key, count))
+
+
 @dataclass(frozen=True, eq=False)
 class Episodes:
     """Fitness: mean return of several episodes. See `episodes`."""

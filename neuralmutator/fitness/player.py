@@ -65,7 +65,7 @@ class Player:
 
     def think(self, genome: Genome, memory: Any, observation: Any) -> tuple[Any, jax.Array]:
         """The policy's memory after an observation, and its outputs."""
-        return policy_step(self.policy, genome)(memory, self._see(observation))
+        return policy_step(self.policy, genome)(memory, self.see(observation))
 
     def move(self, fixed: Any, life: Life, memory: Any, outputs: jax.Array) -> Life:
         """The life after a step; that of an episode that has ended stays as it is.
@@ -91,13 +91,14 @@ class Player:
         )
         return jax.tree.map(lambda new, old: jnp.where(life.alive, new, old).astype(old.dtype), after, life)
 
-    def _see(self, observation: Any) -> jax.Array:
+    def see(self, observation: Any) -> jax.Array:
+        """An observation as the policy takes it."""
         return self.task.see(observation).reshape(self.shape)
 
     def _also_seen(self, life: Life) -> Seen | None:
         if life.seen is None:
             return None
-        x = self._see(life.observation)
+        x = self.see(life.observation)
         return Seen(life.seen.total + x, life.seen.square + x**2)
 
     def _leaves(self, leaves: list[jax.Array], *, changing: bool = True) -> list[jax.Array]:

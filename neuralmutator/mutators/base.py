@@ -40,6 +40,7 @@ class Mutator(NamedTuple):
     init: Callable[[jax.Array], jax.Array]  # (key) -> f32[M]
     mutate: Mutate  # (key, genome, partner=None, crossing=True) -> rewriting
     genes: Callable[[jax.Array], dict[str, jax.Array]]  # (f32[M]) -> strategy parameters by name, f32[] each
+    decays_itself: bool = True  # whether the decay of an evolution also shrinks what it does to its own parameters
 
 
 def base_of(a: Genome, b: Genome | None, crossing: jax.Array | bool = True) -> Genome:

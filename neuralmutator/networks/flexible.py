@@ -71,4 +71,5 @@ def flexible_mlp(
         lambda topology: structure.mask(room, topology),
         lambda key, params, topology: structure.mutate(room, key, params, topology),
     )
-    return Network(room.num_params, init, apply, activations, topology=shape)
+    sizes = tuple(int(np.prod(shape)) for shape in room.shapes)
+    return Network(room.num_params, init, apply, activations, topology=shape, sizes=sizes)

@@ -49,6 +49,7 @@ def from_functions(
         apply=lambda params, x: apply(unravel(params), x),
         activations=lambda params, x: seen(unravel(params), x),
         initial_state=initial_state,
+        sizes=tuple(x.size for x in jax.tree.leaves(shapes)),
     )
 
 

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from neuralmutator.core.genome import Genome
 from neuralmutator.networks.structure import Topology
@@ -36,7 +37,19 @@ class Network(NamedTuple):
     activations: Callable[..., tuple[jax.Array, ...]]  # as apply, gives the output of every layer; for pictures
     topology: Topology | None = None
     initial_state: Any = None
+    sizes: tuple[int, ...] = ()  # lengths of the arrays that the parameters are made of, in their order
     moments: int = 0  # entries of an observation whose mean and std end the parameters; see `normalised`
+
+
+def groups_of(network: Network) -> np.ndarray:
+    """The array that each parameter belongs to (a layer's weights or its biases), i64[P] from 0.
+
+    Raises:
+        ValueError: if the network does not say.
+    """
+    if sum(network.sizes) != network.num_params:
+        raise ValueError(f"network must say the sizes of its {network.num_params} parameters' arrays")
+    return np.repeat(np.arange(len(network.sizes)), network.sizes)
 
 
 def policy_step(network: Network, genome: Genome) -> Callable[[Any, jax.Array], tuple[Any, jax.Array]]:

@@ -52,6 +52,7 @@ def normalised(policy: Network, observation_size: int) -> Network:
         activations=lambda params, x, *topology: policy.activations(params[:own], inputs(params, x), *topology),
         topology=None if policy.topology is None else _longer(policy.topology, own, 2 * observation_size),
         initial_state=policy.initial_state,
+        sizes=(*policy.sizes, observation_size, observation_size) if policy.sizes else (),
         moments=observation_size,
     )
 

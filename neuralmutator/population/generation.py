@@ -25,7 +25,7 @@ from neuralmutator.mutators import Mutator, Rewriting
 from neuralmutator.networks import Network
 from neuralmutator.population import metrics, selection, speciation
 from neuralmutator.population.pairing import Pairs, crosses, pair
-from neuralmutator.population.reproduction import Births, active_params, bounded, masked, reproduce
+from neuralmutator.population.reproduction import Births, active_params, bounded, masked, reproduce, weighted_mean
 from neuralmutator.population.types import Evolution, Generation, State
 
 
@@ -45,6 +45,7 @@ class Settings:
     structural_rate: float | jax.Array
     limit: float | jax.Array | None
     decay: optax.Schedule
+    recombine: int | None
     common_random_numbers: bool
     block_size: int | None
 
@@ -63,6 +64,7 @@ def evolution(
     structural_rate: float | jax.Array = 0.05,
     limit: float | jax.Array | None = None,
     decay: optax.Schedule | None = None,
+    recombine: int | None = None,
     common_random_numbers: bool = True,
     block_size: int | str | None = "auto",
 ) -> Evolution:
@@ -87,6 +89,10 @@ def evolution(
         limit: bound of all parameters of policies, mutators and compatibility nets: those of the first genomes and of
             all children are clipped to [-limit, limit] (the original program: 5). None: no bound.
         decay: share of a rewriting that a child takes, as a function of the generation; constant 1 by default.
+        recombine: children rewrite one genome, the mean of the best so many members weighted by rank, as in evolution
+            strategies: policy, mutator and compatibility net. Nobody is selected or crossed then, and the best member
+            stands as their parent in the history. None: every child has parents of its own. For policies of fixed
+            topology.
         common_random_numbers: whether all members of a generation meet the same evaluation key.
         block_size: members evaluated and rewritten together. "auto": `default_block_size()`; None: all.
 
@@ -102,6 +108,9 @@ def evolution(
     check.number(0, complexity_cost=complexity_cost)
     if limit is not None:
         check.number(0, open_low=True, limit=limit)
+    if recombine is not None:
+        _check_recombination(recombine, size, policy, crossover_rate, select)
+        select = selection.best
     settings = Settings(
         policy,
         mutator,
@@ -115,6 +124,7 @@ def evolution(
         structural_rate,
         limit,
         optax.constant_schedule(1.0) if decay is None else decay,
+        recombine,
         common_random_numbers,
         resolve_block_size(block_size),
     )
@@ -150,6 +160,16 @@ def run(evolution: Evolution, key: jax.Array, generations: int) -> tuple[Any, Ge
     check.whole(0, generations=generations)
     key_init, key_run = jax.random.split(key)
     return rollout(evolution.step, key_run, evolution.init(key_init), generations)
+
+
+def _check_recombination(recombine: int, size: int, policy: Network, crossover_rate: Any, select: Any) -> None:
+    check.whole(1, recombine=recombine)
+    if recombine > size:
+        raise ValueError(f"recombine must be at most population_size = {size}, got {recombine}")
+    if policy.topology is not None:
+        raise ValueError("recombine must be None for policies whose topology evolves: they have no mean")
+    if crosses(crossover_rate) or select is not None:
+        raise ValueError("recombine leaves nothing to select or to cross: crossover_rate must be 0 and select None")
 
 
 def _check_functions(settings: Settings) -> None:
@@ -250,6 +270,7 @@ def _tell(
         policy=settings.policy,
         mutator=settings.mutator,
         crossover=crosses(settings.crossover_rate),
+        centre=None if settings.recombine is None else weighted_mean(population, clean, settings.recombine),
         limit=settings.limit,
         block_size=settings.block_size,
     )

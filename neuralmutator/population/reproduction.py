@@ -111,12 +111,39 @@ def rewrite(
     base, rewritten = mutator.mutate(key, a) if b is None else mutator.mutate(key, a, b, crossing)
     # The original's equations: the policy moves from the first parent towards the rewriting, also in a crossing; the
     # mutator and the compatibility net move from the base. So a small share makes a crossing's policy the first one's.
+    own_share = share if mutator.decays_itself else jnp.ones_like(share)
     child = a._replace(
         policy=masked(policy, toward(a.policy, rewritten.policy, share, limit), a.topology),
-        mutator=toward(base.mutator, rewritten.mutator, share, limit),
+        mutator=toward(base.mutator, rewritten.mutator, own_share, limit),
         compat=toward(base.compat, rewritten.compat, share, limit),
     )
     return cast(child, a), jnp.linalg.norm(rewritten.mutator - a.mutator)
+
+
+def weighted_mean(population: Genome, score: jax.Array, count: int) -> Genome:
+    """The mean of the best `count` genomes, weighted as in CMA-ES: ``log(count + ½) - log(rank)``, of sum 1.
+
+    Topology and structural rate are those of the best. Members of score -inf have no part in it, unless all have.
+
+    Args:
+        population: genomes [N].
+        score: f32[N], higher is better.
+        count: how many.
+    """
+    order = jnp.argsort(-score)[:count]
+    weights = jnp.log(count + 0.5) - jnp.log(jnp.arange(1.0, count + 1))
+    weights = jnp.where((score[order] > -jnp.inf) | jnp.isneginf(score[order[0]]), weights, 0.0)
+    weights = weights / jnp.sum(weights)
+    best = take(population, order[0])
+
+    def mean(x: jax.Array) -> jax.Array:
+        # What is not finite must not enter by a weight of zero.
+        return jnp.sum(jnp.where(weights[:, None] > 0, weights[:, None] * x[order], 0.0), axis=0)
+
+    mixed = best._replace(
+        policy=mean(population.policy), mutator=mean(population.mutator), compat=mean(population.compat)
+    )
+    return cast(mixed, best)
 
 
 def reproduce(
@@ -130,6 +157,7 @@ def reproduce(
     crossover: bool,
     limit: float | jax.Array | None,
     block_size: int | None,
+    centre: Genome | None = None,
 ) -> Births:
     """The next population. Rows that are no children are their first parent, unchanged.
 
@@ -143,6 +171,7 @@ def reproduce(
         crossover: whether a child can have two parents.
         limit: bound of every parameter, or None.
         block_size: members handled together; None: all.
+        centre: a genome that all children rewrite instead of their parents.
     """
     size = pairs.is_child.shape[0]
     rows = jnp.arange(size)
@@ -161,6 +190,7 @@ def reproduce(
         a = take(population, pairs.parents[row, 0])
         b = take(population, pairs.parents[row, 1]) if crossover else None
         first = a if buds is None else _budded(a, take(buds, row))
+        first = first if centre is None else centre
         child, error = rewrite(policy, mutator, limit, key, first, b, pairs.crossing[row], share)
         return jax.tree.map(lambda new, old: jnp.where(pairs.is_child[row], new, old), child, a), error
 

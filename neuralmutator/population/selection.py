@@ -14,6 +14,7 @@ from neuralmutator.core.genome import Genome
 
 __all__ = [
     "Select",
+    "best",
     "tournament",
     "truncation",
 ]
@@ -39,6 +40,11 @@ def tournament(size: int = 3) -> Select:
         return jnp.where(swap[:, None], parents[:, ::-1], parents)
 
     return select
+
+
+def best(key: jax.Array, population: Genome, fitness: jax.Array) -> jax.Array:
+    """The best member is the parent of all."""
+    return jnp.full((fitness.shape[0], 2), jnp.argmax(fitness))
 
 
 def truncation(share: float = 0.2) -> Select:

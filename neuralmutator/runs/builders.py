@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from functools import lru_cache
 
 import jax
@@ -73,20 +73,35 @@ def _are_images(shape: tuple[int, ...]) -> bool:
     return len(shape) == 3 and min(shape[:2]) >= 16
 
 
-def build_mutator(config: Config) -> mutators.Mutator:
+def build_mutator(config: Config, policy: networks.Network) -> mutators.Mutator:
     """The mutator of a run."""
     m = config.mutation
-    if config.mutator == "gaussian":
-        return mutators.gaussian(m.std)
-    if config.mutator == "self-adaptive":
-        return mutators.self_adaptive(m.std, m.learning_rate)
-    if config.mutator == "dual-corrector":
-        return mutators.dual_corrector(m.chunk_size, m.meta_rate, m.positive, m.scale_rate, m.scale)
-    if config.mutator == "dual-mixture":
-        return mutators.dual_mixture(
+    std = {} if m.std is None else {"std": m.std}
+    size = policy.num_params
+    if config.mutator == "safe":
+        if policy.topology is not None or policy.initial_state is not None:
+            raise ValueError(
+                f"mutator safe needs a policy of fixed topology without memory, such as policy.kind mlp, "
+                f"got {config.policy.kind}"
+            )
+        seen = fitness.observe(config.env, policy, jax.random.key(0), max_steps=config.max_steps)
+        return mutators.safe(policy, seen, exponent=m.exponent, inertia=m.inertia, **std)
+    makers: dict[str, Callable[[], mutators.Mutator]] = {
+        "dual-mixture": lambda: mutators.dual_mixture(
             m.chunk_size, m.meta_rate, m.positive, m.scale_rate, m.p_gauss, m.gauss_scale, m.scale
-        )
-    raise ValueError(f"mutator must be one of {', '.join(MUTATION)}, got {config.mutator!r}")
+        ),
+        "dual-corrector": lambda: mutators.dual_corrector(m.chunk_size, m.meta_rate, m.positive, m.scale_rate, m.scale),
+        "gaussian": lambda: mutators.gaussian(**std),
+        "self-adaptive": lambda: mutators.self_adaptive(learning_rate=m.learning_rate, **std),
+        "heavy-tailed": lambda: mutators.heavy_tailed(spread=m.spread, **std),
+        "momentum": lambda: mutators.momentum(size, inertia=m.inertia, **std),
+        "layerwise": lambda: mutators.layerwise(networks.groups_of(policy), rate=m.rate, **std),
+        "derandomised": lambda: mutators.derandomised(size, rate=m.rate, **std),
+        "differential": lambda: mutators.differential(factor=m.factor, **std),
+    }
+    if config.mutator not in makers:
+        raise ValueError(f"mutator must be one of {', '.join(MUTATION)}, got {config.mutator!r}")
+    return makers[config.mutator]()
 
 
 def build_evolution(config: Config) -> Evolution:
@@ -169,7 +184,7 @@ def build_population(config: Config, policy: networks.Network, score: Fitness | 
     schedules = {"linear": optax.linear_schedule(1.0, config.final_decay, config.generations)}
     if config.final_decay > 0:
         schedules["geometric"] = optax.exponential_decay(1.0, config.generations, config.final_decay)
-    mutator = build_mutator(config)
+    mutator = build_mutator(config, policy)
     _check_memory(config, policy.num_params + mutator.num_params)
     sharing = {
         "ranks": speciation.share_ranks,
@@ -186,8 +201,9 @@ def build_population(config: Config, policy: networks.Network, score: Fitness | 
         score,
         population_size=config.population_size,
         elites=config.elites,
-        select=select,
-        crossover_rate=config.crossover_rate,
+        select=select if config.recombine is None else None,
+        crossover_rate=config.crossover_rate if config.recombine is None else 0.0,
+        recombine=config.recombine,
         species=learned if config.speciation else speciation.none(),
         complexity_cost=config.complexity_cost,
         structural_rate=config.structural_rate,

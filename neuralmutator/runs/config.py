@@ -44,10 +44,20 @@ class MutatorConfig:
     """dual mutators: share of its rewriting of itself that a child takes."""
     chunk_size: int = 64
     """dual mutators: numbers rewritten together."""
-    std: float = 0.05
-    """gaussian, self-adaptive: (first) step size."""
+    std: float | None = None
+    """All but the dual mutators: (first) step size; the mutator's own default if not given."""
     learning_rate: float = 0.3
     """self-adaptive: std of the log step size's own mutation."""
+    spread: float = 1.5
+    """heavy-tailed: std of the logarithm of a birth's step size."""
+    exponent: float = 0.25
+    """safe: how much the weights on which the outputs depend most are spared."""
+    inertia: float = 0.5
+    """safe, momentum: share of its parent's own last change that a child adds."""
+    rate: float = 0.3
+    """layerwise, derandomised: of the heritable shape's own change."""
+    factor: float = 0.5
+    """differential: where a child of two parents starts, 0 being the first and 1 the second."""
 
 
 @dataclass(frozen=True)
@@ -81,9 +91,21 @@ class Config:
     algorithm: str | None = None
     """An algorithm of evosax instead of mutators, with its settings: SNES, 'SAMR_GA?std_init=0.3'; its policies have a
     fixed topology, and what is said of mutators, selection and species is not used."""
-    mutator: Literal["dual-mixture", "dual-corrector", "gaussian", "self-adaptive"] = "dual-mixture"
+    mutator: Literal[
+        "dual-mixture",
+        "dual-corrector",
+        "gaussian",
+        "self-adaptive",
+        "heavy-tailed",
+        "safe",
+        "momentum",
+        "layerwise",
+        "derandomised",
+        "differential",
+    ] = "dual-mixture"
     """What rewrites a genome: a network in the genome with (dual-mixture) or without (dual-corrector) a Gaussian
-    escape; Gaussian noise; Gaussian noise with a heritable step size."""
+    escape; Gaussian noise; noise with a heritable step size; noise of heavy tails; noise that spares sensitive weights;
+    a lineage's momentum; a heritable shape by layer or by weight; the difference of two parents."""
     speciation: bool = True
     """Whether genomes decide by their own compatibility net whom they cross with."""
     crossover_rate: float = 0.3
@@ -102,6 +124,9 @@ class Config:
     """Share of a rewriting that a child takes in the last generation; in the first it is 1."""
     decay: Literal["linear", "geometric"] = "linear"
     """Whether this share falls by the same amount or by the same factor in every generation."""
+    recombine: int | None = None
+    """Children rewrite the weighted mean of the best so many members, instead of parents that are selected and crossed;
+    for policies of fixed topology."""
     host: bool = False
     """Play in Gymnasium instead of JAX: for environments that have no JAX version."""
     common_random_numbers: bool = True
@@ -127,6 +152,12 @@ MUTATION: dict[str, set[str]] = {
     "dual-corrector": DUAL,
     "gaussian": {"std"},
     "self-adaptive": {"std", "learning_rate"},
+    "heavy-tailed": {"std", "spread"},
+    "safe": {"std", "exponent", "inertia"},
+    "momentum": {"std", "inertia"},
+    "layerwise": {"std", "rate"},
+    "derandomised": {"std", "rate"},
+    "differential": {"std", "factor"},
 }
 """Fields of `MutatorConfig` that each mutator uses."""
 
@@ -175,6 +206,9 @@ def check(config: Config) -> None:
     ]
     if not config.speciation:
         ignored += _ignored("species", config.species, set(), "a run without speciation")
+    if config.recombine is not None:
+        others = {field.name for field in dataclasses.fields(Config)} - {"tournament", "truncation", "crossover_rate"}
+        ignored += _ignored("", config, others, f"recombine {config.recombine}", Config(config.env))
     if config.algorithm is not None:
         ignored += _ignored("", config, ALGORITHM, f"algorithm {config.algorithm}", Config(config.env))
     if ignored:

@@ -80,7 +80,7 @@ def test_the_seeds_of_a_vmap_may_stand_in_different_generations():
 
 def test_functions_of_other_infos_are_refused():
     fitness = nm.fitness.switching([near(0.0), lambda key, genome: jnp.float32(0)], at=[4])
-    with pytest.raises(ValueError, match="infos of the same names, got .*calls"):
+    with pytest.raises(ValueError, match=r"infos of the same names, got .*calls"):
         evaluate(fitness_at(fitness, jnp.int32(4)), KEY, population())
 
 

@@ -7,9 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from neuralmutator import Genome, mutators
+from neuralmutator import Genome, mutators, networks
 
 K = 8
+POLICY = networks.mlp(2, 1, hidden=(3,))  # 13 parameters, as many as the genomes here have
+SEEN = np.random.default_rng(0).normal(size=(5, 2)).astype(np.float32)
+GROUPS = networks.groups_of(POLICY)
 MAKE = {  # as it comes, and one whose every noise and correction is off (with the genes that make it so)
     "dual_mixture": (
         lambda: mutators.dual_mixture(chunk_size=K),
@@ -21,6 +24,15 @@ MAKE = {  # as it comes, and one whose every noise and correction is off (with t
     ),
     "gaussian": (mutators.gaussian, lambda: (mutators.gaussian(std=0), [])),
     "self_adaptive": (mutators.self_adaptive, lambda: (mutators.self_adaptive(std=0, learning_rate=0), [0.0])),
+    "heavy_tailed": (lambda: mutators.heavy_tailed(0.03), lambda: (mutators.heavy_tailed(0), [])),
+    "safe": (
+        lambda: mutators.safe(POLICY, SEEN, 0.05, inertia=0.5),
+        lambda: (mutators.safe(POLICY, SEEN, 0, inertia=0.5), []),
+    ),
+    "momentum": (lambda: mutators.momentum(13, 0.05), lambda: (mutators.momentum(13, 0), [])),
+    "layerwise": (lambda: mutators.layerwise(GROUPS, 0.05, 0.1), lambda: (mutators.layerwise(GROUPS, 0, 0), [])),
+    "derandomised": (lambda: mutators.derandomised(13, 0.05, 0.1), lambda: (mutators.derandomised(13, 0, 0), [])),
+    "differential": (lambda: mutators.differential(0.05), lambda: (mutators.differential(0), [])),
 }
 
 
@@ -138,6 +150,13 @@ TRACED = {  # factories of one traced number
     "gaussian std": lambda x: mutators.gaussian(x),
     "self_adaptive std": lambda x: mutators.self_adaptive(x),
     "self_adaptive learning_rate": lambda x: mutators.self_adaptive(learning_rate=x),
+    "heavy_tailed spread": lambda x: mutators.heavy_tailed(spread=x),
+    "safe exponent": lambda x: mutators.safe(POLICY, SEEN, exponent=x),
+    "safe inertia": lambda x: mutators.safe(POLICY, SEEN, inertia=x),
+    "momentum inertia": lambda x: mutators.momentum(13, inertia=x),
+    "layerwise rate": lambda x: mutators.layerwise(GROUPS, rate=x),
+    "derandomised rate": lambda x: mutators.derandomised(13, rate=x),
+    "differential std": lambda x: mutators.differential(std=x),
     "dual gauss_scale": lambda x: mutators.dual_mixture(K, gauss_scale=x),
     "dual p_gauss": lambda x: mutators.dual_mixture(K, p_gauss=x),
     "dual scale": lambda x: mutators.dual_mixture(K, scale=x),
@@ -146,7 +165,14 @@ TRACED = {  # factories of one traced number
 }
 
 
-QUICK = {"gaussian std", "self_adaptive std", "self_adaptive learning_rate", "dual p_gauss"}
+QUICK = {
+    "gaussian std",
+    "safe exponent",
+    "heavy_tailed spread",
+    "self_adaptive std",
+    "self_adaptive learning_rate",
+    "dual p_gauss",
+}
 
 
 @pytest.mark.parametrize(

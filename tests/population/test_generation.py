@@ -638,3 +638,56 @@ def test_a_run_refuses_what_it_cannot_run():
     for generations in (-1, 2.5):
         with pytest.raises(ValueError, match=f"generations must be a whole number of at least 0, got {generations}"):
             nm.run(evolution, KEY, generations)
+
+
+def test_children_rewrite_the_weighted_mean_of_the_best():
+    """The mean by hand, with the weights of CMA-ES; members that are not finite have no part in it."""
+    policy, n, mu = nm.networks.mlp(2, 1, hidden=()), 12, 4
+    evolution = nm.evolution(
+        policy, nm.mutators.momentum(policy.num_params, 1e-4), population_size=n, elites=1, recombine=mu
+    )
+    state = evolution.init(jax.random.key(0))
+    random = np.random.default_rng(0)
+    population = state.population._replace(
+        policy=jnp.asarray(random.normal(size=(n, policy.num_params)), jnp.float32),
+        mutator=jnp.asarray(random.normal(size=(n, policy.num_params)), jnp.float32),
+    )
+    population = population._replace(policy=population.policy.at[3].set(jnp.nan))
+    fitness = random.permutation(n).astype(np.float32)
+    new, generation = jax.jit(evolution.tell)(jax.random.key(1), state._replace(population=population), fitness)
+    order = np.argsort(-np.where(np.arange(n) == 3, -np.inf, fitness))[:mu]
+    weights = np.log(mu + 0.5) - np.log(np.arange(1, mu + 1))
+    weights /= weights.sum()
+    means = [np.tensordot(weights, np.asarray(x)[order], 1) for x in (population.policy, population.mutator)]
+    np.testing.assert_allclose(new.population.policy[1:] - 0.5 * means[1], np.tile(means[0], (n - 1, 1)), atol=2e-3)
+    np.testing.assert_array_equal(new.population.policy[0], population.policy[order[0]])  # the elite
+    assert np.all(np.asarray(generation.parents) == order[0])
+
+
+def test_a_centre_finds_the_optimum():
+    policy = nm.networks.mlp(2, 1, hidden=())
+    evolution = nm.evolution(
+        policy,
+        nm.mutators.gaussian(0.3),
+        lambda key, genome: -jnp.sum((genome.policy - 2.0) ** 2),
+        population_size=30,
+        elites=0,
+        recombine=10,
+    )
+    state, _ = nm.run(evolution, jax.random.key(0), 60)
+    np.testing.assert_allclose(np.mean(state.population.policy, axis=0), 2.0, atol=0.4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"recombine": 0}, "recombine must be a whole number of at least 1, got 0"),
+        ({"recombine": 9}, "recombine must be at most population_size = 8, got 9"),
+        ({"recombine": 2, "crossover_rate": 0.5}, "recombine leaves nothing to select or to cross"),
+        ({"recombine": 2, "policy": nm.networks.flexible_mlp(2, 1)}, "policies whose topology evolves"),
+    ],
+)
+def test_recombinations_that_cannot_be_are_refused(arguments, message):
+    arguments = {"policy": nm.networks.mlp(2, 1, hidden=()), "population_size": 8} | arguments
+    with pytest.raises(ValueError, match=message):
+        nm.evolution(mutator=nm.mutators.gaussian(), **arguments)

@@ -1,0 +1,265 @@
+"""Mutators built of stages that chain, as optax's transformations do: direction, then shape, then size.
+
+A stage takes the change of the policy that a birth shall make, and gives another one. What it remembers or lets evolve
+stands in the genome's mutator, which it rewrites: `chain` lays the parameters of all stages side by side.
+
+    mutator = chain(noise(), sensitivity(policy, observations), scaled(1.0), inertia(policy.num_params))
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from neuralmutator.core import check
+from neuralmutator.core.genome import Genome, cast
+from neuralmutator.mutators.base import Mutator, Rewriting, base_of
+from neuralmutator.networks import Network
+
+LARGEST = 4.0  # bound of heritable log scales of single weights
+
+
+class Parents(NamedTuple):
+    """Whom a birth starts from."""
+
+    base: Genome  # the first parent, or where two cross the first with the mean of both
+    first: Genome
+    second: Genome | None
+    crossing: jax.Array | bool  # bool[] whether both have a part in it
+
+
+class Stage(NamedTuple):
+    """A part of a mutator. The change is that of the policy, [P]."""
+
+    num_params: int
+    init: Callable[[jax.Array], jax.Array]  # (key) -> f32[M]
+    update: Callable[[jax.Array, jax.Array, jax.Array, Parents], tuple[jax.Array, jax.Array]]
+    """(key, own params f32[M], change [P], parents) -> (change [P], own params f32[M])"""
+    genes: Callable[[jax.Array], dict[str, jax.Array]]  # (f32[M]) -> what one may want to watch, f32[] each
+
+
+def chain(*stages: Stage) -> Mutator:
+    """A mutator of stages; the change starts as zero.
+
+    A compatibility net gets noise of the change's root mean square. Of the rewriting of its own parameters a child
+    takes all, whatever the decay: they say how it was made.
+
+    Args:
+        stages: in the order in which they act.
+
+    Raises:
+        ValueError: if there is none, or one is not a stage.
+    """
+    if not stages or not all(isinstance(stage, Stage) for stage in stages):
+        raise ValueError(f"stages must be at least one Stage, got {stages!r}")
+    sizes = [stage.num_params for stage in stages]
+    ends = np.cumsum(sizes)[:-1].tolist()
+
+    def init(key: jax.Array) -> jax.Array:
+        keys = jax.random.split(key, len(stages))
+        return jnp.concatenate([stage.init(k).astype(jnp.float32) for stage, k in zip(stages, keys, strict=True)])
+
+    def mutate(key: jax.Array, genome: Genome, partner: Genome | None = None, crossing: Any = True) -> Rewriting:
+        base = base_of(genome, partner, crossing)
+        parents = Parents(base, genome, partner, crossing)
+        dtype = jnp.result_type(jnp.float32, base.policy)
+        change, made = jnp.zeros(base.policy.shape, dtype), []
+        *keys, key_compat = jax.random.split(key, len(stages) + 1)
+        for stage, own, k in zip(stages, jnp.split(base.mutator, ends), keys, strict=True):
+            change, own = stage.update(k, own, change, parents)
+            made.append(own)
+        compat = base.compat
+        if compat.size:
+            compat = compat + _rms(change) * jax.random.normal(key_compat, compat.shape, dtype)
+        child = base._replace(policy=base.policy + change, mutator=jnp.concatenate(made), compat=compat)
+        return Rewriting(base, cast(child, base))
+
+    def genes(params: jax.Array) -> dict[str, jax.Array]:
+        found: dict[str, jax.Array] = {}
+        for stage, own in zip(stages, jnp.split(params, ends), strict=True):
+            found |= stage.genes(own)
+        return found
+
+    return Mutator(sum(sizes), init, mutate, genes, decays_itself=False)
+
+
+def noise() -> Stage:
+    """Direction: adds N(0, I)."""
+    return _fixed(lambda key, change, parents: change + jax.random.normal(key, change.shape, change.dtype))
+
+
+def difference(factor: float = 0.5) -> Stage:
+    """Direction: adds what leads from the first parent to ``first + factor · (second - first)``, where two cross.
+
+    Args:
+        factor: 0.5 is the mean of both, which is where a crossing starts anyway; may be traced.
+
+    Raises:
+        ValueError: if the factor is not finite.
+    """
+    check.number(-float("inf"), factor=factor)
+
+    def add(key: jax.Array, change: jax.Array, parents: Parents) -> jax.Array:
+        if parents.second is None:
+            return change
+        way = parents.second.policy.astype(change.dtype) - parents.first.policy.astype(change.dtype)
+        return change + jnp.where(parents.crossing, (factor - 0.5) * way, 0.0)
+
+    return _fixed(add)
+
+
+def inertia(size: int, share: float = 0.5) -> Stage:
+    """Direction: adds a share of the parent's own last change, and remembers the sum; momentum along a lineage.
+
+        v' = change + share · v;   gives v'
+
+    Args:
+        size: number of policy parameters P.
+        share: of the parent's last change, at least 0 and below 1; may be traced.
+
+    Raises:
+        ValueError: naming the argument, the value and what is allowed.
+    """
+    check.whole(1, size=size)
+    check.number(0, 1, open_high=True, share=share)
+
+    def update(key: jax.Array, own: jax.Array, change: jax.Array, parents: Parents) -> tuple[jax.Array, jax.Array]:
+        moved = change + share * own
+        return moved, moved.astype(own.dtype)
+
+    return Stage(size, lambda key: jnp.zeros(size), update, lambda own: {"last_change": _rms(own)})
+
+
+def scaled(std: float = 1.0) -> Stage:
+    """Size: a constant factor, which the decay of the evolution shrinks.
+
+    Raises:
+        ValueError: if it is negative or not finite; it may be traced.
+    """
+    check.number(0, std=std)
+    return _fixed(lambda key, change, parents: std * change)
+
+
+def log_normal(spread: float = 1.5) -> Stage:
+    """Size: a factor exp(spread · N(0, 1)), drawn anew for every birth: heavy tails, nothing inherited.
+
+    Raises:
+        ValueError: if the spread is negative or not finite; it may be traced.
+    """
+    check.number(0, spread=spread)
+    return _fixed(lambda key, change, parents: change * jnp.exp(spread * jax.random.normal(key, (), change.dtype)))
+
+
+def heritable(rate: float = 0.3) -> Stage:
+    """Size: a heritable factor exp(gene), whose gene is mutated by rate · N(0, 1) and then used.
+
+    Raises:
+        ValueError: if the rate is negative or not finite; it may be traced.
+    """
+    check.number(0, rate=rate)
+
+    def update(key: jax.Array, own: jax.Array, change: jax.Array, parents: Parents) -> tuple[jax.Array, jax.Array]:
+        own = own + rate * jax.random.normal(key, (1,), own.dtype)
+        return change * jnp.exp(own[0]), own
+
+    return Stage(1, lambda key: jnp.zeros(1), update, lambda own: {"step_size": jnp.exp(own[0])})
+
+
+def sensitivity(policy: Network, observations: Any, exponent: float = 0.25) -> Stage:
+    """Shape: weights that the outputs depend on most change least (safe mutations, Lehman et al. 2018), rms 1.
+
+        S_j = sqrt(mean_b Σ_k (∂y_k(o_b) / ∂w_j)²) + 0.001;   factor S_j^-exponent, of root mean square 1
+
+    Args:
+        policy: network without memory and of fixed topology.
+        observations: [B, ...] as the policy takes them; see `fitness.observe`.
+        exponent: 0: all weights alike; 1: the outputs depend on all changes alike. May be traced.
+
+    Raises:
+        ValueError: if the policy has a memory or an evolving topology, or the exponent is negative.
+    """
+    if policy.initial_state is not None or policy.topology is not None:
+        raise ValueError("policy must have no memory and a fixed topology for sensitivity")
+    check.number(0, exponent=exponent)
+    seen = jnp.asarray(observations)
+
+    def shape(key: jax.Array, change: jax.Array, parents: Parents) -> jax.Array:
+        def outputs(params: jax.Array) -> jax.Array:
+            return jax.vmap(lambda x: policy.apply(params, x))(seen)
+
+        slopes = jax.jacrev(outputs)(parents.base.policy.astype(change.dtype))  # [B, act, P]
+        strength = jnp.sqrt(jnp.mean(jnp.sum(slopes**2, axis=1), axis=0)) + 1e-3
+        return change * _of_rms_one(-exponent * jnp.log(strength))
+
+    return _fixed(shape)
+
+
+def by_group(groups: Sequence[int] | np.ndarray, rate: float = 0.3) -> Stage:
+    """Shape: a heritable factor for each group of weights, such as the layers; root mean square 1 over all weights.
+
+    So it cannot shrink as a whole: only what changes beside what is inherited.
+
+    Args:
+        groups: i64[P], the group of every weight, from 0; see `networks.groups_of`.
+        rate: std of the mutation of a group's log factor; may be traced.
+
+    Raises:
+        ValueError: naming the argument, the value and what is allowed.
+    """
+    group = np.asarray(groups)
+    if group.ndim != 1 or group.size == 0 or group.dtype.kind != "i" or group.min() < 0:
+        raise ValueError(f"groups must be whole numbers of at least 0, one for each weight, got {groups!r}")
+    check.number(0, rate=rate)
+    count = int(group.max()) + 1
+
+    def update(key: jax.Array, own: jax.Array, change: jax.Array, parents: Parents) -> tuple[jax.Array, jax.Array]:
+        own = own + rate * jax.random.normal(key, (count,), own.dtype)
+        return change * _of_rms_one(own[group]), own - jnp.mean(own)
+
+    return Stage(count, lambda key: jnp.zeros(count), update, lambda own: {"shape_spread": jnp.std(own)})
+
+
+def by_weight(size: int, rate: float = 0.3) -> Stage:
+    """Shape: a heritable factor for every weight, which remembers how its bearer was made; root mean square 1.
+
+    Derandomised adaptation (Ostermeier, Gawelczyk & Hansen 1994). The change that comes in must be N(0, I): put it
+    right behind `noise`.
+
+        gives exp(l_j) z_j, scaled to rms 1;   l_j' = l_j + rate / 2 · (z_j² - 1), less their mean
+
+    Args:
+        size: number of policy parameters P.
+        rate: of the adaptation; may be traced.
+
+    Raises:
+        ValueError: naming the argument, the value and what is allowed.
+    """
+    check.whole(1, size=size)
+    check.number(0, rate=rate)
+
+    def update(key: jax.Array, own: jax.Array, change: jax.Array, parents: Parents) -> tuple[jax.Array, jax.Array]:
+        learned = jnp.clip(own + rate / 2 * (change**2 - 1), -LARGEST, LARGEST).astype(own.dtype)
+        return change * _of_rms_one(own), learned - jnp.mean(learned)
+
+    return Stage(size, lambda key: jnp.zeros(size), update, lambda own: {"shape_spread": jnp.std(own)})
+
+
+def _fixed(change: Callable[[jax.Array, jax.Array, Parents], jax.Array]) -> Stage:
+    """A stage without parameters."""
+    return Stage(
+        0,
+        lambda key: jnp.zeros(0),
+        lambda key, own, x, parents: (change(key, x, parents), own),
+        lambda own: {},
+    )
+
+
+def _rms(x: jax.Array) -> jax.Array:
+    return jnp.sqrt(jnp.mean(x**2))
+
+
+def _of_rms_one(log_factors: jax.Array) -> jax.Array:
+    """Factors [P] of root mean square 1."""
+    return jnp.exp(log_factors - 0.5 * (jax.nn.logsumexp(2 * log_factors) - jnp.log(log_factors.size)))

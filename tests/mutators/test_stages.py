@@ -1,0 +1,190 @@
+"""Stages and what is chained of them, against NumPy."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import neuralmutator as nm
+from neuralmutator.mutators import Mutator, stages
+
+KEY = jax.random.key(4)
+POLICY = nm.networks.mlp(3, 2, hidden=(4,))
+P = POLICY.num_params
+SEEN = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)
+
+
+def genome_of(mutator, seed=0, policy=None):
+    random = np.random.default_rng(seed)
+    policy = random.normal(size=P) if policy is None else policy
+    return nm.Genome(
+        jnp.asarray(policy, jnp.float32),
+        mutator.init(KEY),
+        jnp.zeros(0),
+        jnp.zeros(0, jnp.int32),
+        jnp.float32(0),
+    )
+
+
+def constant(value):
+    """A stage that proposes one change, whatever the key."""
+    return stages._fixed(lambda key, change, parents: change + jnp.asarray(value, jnp.float32))
+
+
+def lineage(mutator, length, genome=None):
+    """A parent, its child, the child's child …; each with a key of its own."""
+    mutate, line = jax.jit(mutator.mutate), [genome_of(mutator) if genome is None else genome]
+    for t in range(length):
+        line.append(mutate(jax.random.fold_in(KEY, t), line[-1]).child)
+    return line
+
+
+def test_stages_act_in_their_order():
+    doubled_after = stages.chain(constant(1.0), stages.scaled(2.0), constant(1.0))
+    a, b = lineage(doubled_after, 1)
+    np.testing.assert_allclose(b.policy - a.policy, 3.0, rtol=1e-5)
+
+
+def test_noise_is_gaussian_of_the_given_size():
+    mutator, parent = stages.chain(stages.noise(), stages.scaled(0.3)), None
+    parent = genome_of(mutator)
+    children = jax.jit(jax.vmap(mutator.mutate, (0, None)))(jax.random.split(KEY, 2000), parent).child.policy
+    np.testing.assert_allclose(np.std(children - parent.policy), 0.3, rtol=0.02)
+
+
+def test_inertia_is_a_running_sum_of_changes():
+    """v' = change + 0.5 v, by hand over a lineage of four."""
+    mutator = stages.chain(constant(np.arange(P)), stages.inertia(P, 0.5))
+    line, v = lineage(mutator, 4), np.zeros(P)
+    for a, b in itertools.pairwise(line):
+        v = np.arange(P) + 0.5 * v
+        np.testing.assert_allclose(b.policy - a.policy, v, rtol=1e-4)
+        np.testing.assert_allclose(b.mutator, v, rtol=1e-5)
+    assert float(mutator.genes(line[-1].mutator)["last_change"]) == pytest.approx(np.sqrt(np.mean(v**2)), rel=1e-5)
+
+
+def test_heavy_tails_are_log_normal():
+    mutator = stages.chain(constant(1.0), stages.log_normal(1.5))
+    parent = genome_of(mutator, policy=np.zeros(P))
+    children = jax.jit(jax.vmap(mutator.mutate, (0, None)))(jax.random.split(KEY, 4000), parent).child.policy
+    logs = np.log(np.asarray(children[:, 0]))
+    np.testing.assert_array_equal(children.min(axis=1), children.max(axis=1))  # one draw for each birth
+    np.testing.assert_allclose([logs.mean(), logs.std()], [0.0, 1.5], atol=0.08)
+
+
+def test_a_heritable_size_is_mutated_first_and_then_used():
+    mutator = stages.chain(constant(1.0), stages.heritable(0.4))
+    line = lineage(mutator, 300, genome_of(mutator, policy=np.zeros(P)))
+    genes = np.array([float(genome.mutator[0]) for genome in line])
+    moved = np.diff([float(genome.policy[0]) for genome in line])
+    np.testing.assert_allclose(moved[:20], np.exp(genes[1:21]), rtol=1e-3)
+    np.testing.assert_allclose(np.diff(genes).std(), 0.4, rtol=0.15)
+
+
+def test_sensitivity_is_that_of_finite_differences():
+    mutator = stages.chain(constant(1.0), stages.sensitivity(POLICY, SEEN, 0.5))
+    parent, child = lineage(mutator, 1)
+    apply = jax.jit(jax.vmap(POLICY.apply, (None, 0)))
+
+    def slope(j):
+        up, down = (np.array(parent.policy, np.float32) for _ in range(2))
+        up[j], down[j] = up[j] + 0.01, down[j] - 0.01
+        return (np.asarray(apply(up, SEEN), np.float64) - np.asarray(apply(down, SEEN))) / 0.02
+
+    strength = np.array([np.sqrt(np.mean(np.sum(slope(j) ** 2, axis=1))) for j in range(P)]) + 1e-3
+    factor = strength**-0.5 / np.sqrt(np.mean(strength**-1.0))
+    np.testing.assert_allclose(child.policy - parent.policy, factor, rtol=2e-2)
+    assert np.sqrt(np.mean(factor**2)) == pytest.approx(1) and factor.max() > 2 * factor.min()
+
+
+def test_the_shape_by_group_is_heritable_and_of_rms_one():
+    groups = nm.networks.groups_of(POLICY)
+    assert groups.tolist() == [0] * 4 + [1] * 12 + [2] * 2 + [3] * 8
+    mutator = stages.chain(constant(1.0), stages.by_group(groups, 0.5))
+    line = lineage(mutator, 5)
+    for a, b in itertools.pairwise(line):
+        factor = np.asarray(b.policy - a.policy)
+        assert np.sqrt(np.mean(factor**2)) == pytest.approx(1, rel=1e-4)
+        wanted = np.exp(np.asarray(b.mutator, np.float64))[groups]
+        np.testing.assert_allclose(factor, wanted / np.sqrt(np.mean(wanted**2)), rtol=1e-3)
+    assert np.std(line[-1].mutator) > 0.3
+
+
+def test_the_shape_by_weight_remembers_what_made_its_bearer():
+    z = np.linspace(-2, 2, P)
+    mutator = stages.chain(constant(z), stages.by_weight(P, 0.4))
+    line, own = lineage(mutator, 3), np.zeros(P)
+    for a, b in itertools.pairwise(line):
+        factor = np.exp(own) / np.sqrt(np.mean(np.exp(2 * own)))
+        np.testing.assert_allclose(b.policy - a.policy, factor * z, atol=1e-4)
+        own = np.clip(own + 0.2 * (z**2 - 1), -4, 4)
+        own -= own.mean()
+        np.testing.assert_allclose(b.mutator, own, atol=1e-5)
+
+
+@pytest.mark.parametrize("factor", [0.0, 0.5, 1.0, 1.5])
+def test_a_difference_leads_from_the_first_parent_to_the_second(factor):
+    mutator = stages.chain(stages.difference(factor))
+    a, b = genome_of(mutator, 1), genome_of(mutator, 2)
+    child = mutator.mutate(KEY, a, b, True).child
+    np.testing.assert_allclose(child.policy, a.policy + factor * (b.policy - a.policy), atol=1e-5)
+    np.testing.assert_array_equal(mutator.mutate(KEY, a, b, False).child.policy, a.policy)
+    np.testing.assert_array_equal(mutator.mutate(KEY, a).child.policy, a.policy)
+
+
+def test_a_compatibility_net_gets_noise_of_the_changes_size():
+    mutator = stages.chain(stages.noise(), stages.scaled(0.2))
+    parent = genome_of(mutator)._replace(compat=jnp.zeros(5000))
+    compat = mutator.mutate(KEY, parent).child.compat
+    np.testing.assert_allclose(np.std(compat), 0.2, rtol=0.4)
+
+
+def test_the_decay_leaves_what_a_genome_remembers_alone():
+    """Of the change a child takes a tenth, of the memory of it all; of a dual mutator a tenth of both."""
+
+    def children(mutator):
+        evolution = nm.evolution(
+            POLICY, mutator, lambda key, genome: 0.0, population_size=4, elites=0, decay=lambda generation: 0.1
+        )
+        state = evolution.init(KEY)
+        new, generation = jax.jit(evolution.step)(KEY, state)
+        parents = jax.tree.map(lambda x: x[generation.parents[:, 0]], state.population)
+        return parents, new.population
+
+    parents, made = children(stages.chain(constant(1.0), stages.inertia(P, 0.5)))
+    np.testing.assert_allclose(made.policy - parents.policy, 0.1, rtol=1e-3)
+    np.testing.assert_allclose(made.mutator, 1.0)
+    decaying = Mutator(1, lambda key: jnp.zeros(1), lambda key, genome: nm.mutators.Rewriting(
+        genome, genome._replace(mutator=genome.mutator + 1)), lambda params: {})  # fmt: skip
+    np.testing.assert_allclose(children(decaying)[1].mutator, 0.1, rtol=1e-6)
+
+
+def test_observations_are_of_fresh_policies_at_any_moment():
+    policy = nm.networks.mlp(4, 2, hidden=())
+    seen = jax.jit(lambda key: nm.fitness.observe("CartPole-v1", policy, key, 200, max_steps=30))(KEY)
+    assert seen.shape == (200, 4) and np.all(np.isfinite(seen))
+    angles = np.abs(np.asarray(seen[:, 2]))
+    assert angles.max() > 0.1 and np.median(angles) < 0.1  # some are about to fall, most have just begun
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: stages.chain(), "stages must be at least one Stage"),
+        (lambda: stages.chain(nm.mutators.gaussian()), "stages must be at least one Stage"),
+        (lambda: stages.scaled(-1.0), "std must be a finite number of at least 0, got -1.0"),
+        (lambda: stages.inertia(3, 1.0), r"share must lie in \[0, 1\), got 1.0"),
+        (lambda: stages.inertia(0, 0.5), "size must be a whole number of at least 1, got 0"),
+        (lambda: stages.by_group([0.5]), "groups must be whole numbers of at least 0"),
+        (lambda: stages.by_group([]), "groups must be whole numbers of at least 0"),
+        (lambda: stages.log_normal(float("nan")), "spread must be a finite number"),
+        (lambda: stages.sensitivity(nm.networks.recurrent(3, 2), SEEN), "policy must have no memory"),
+        (lambda: nm.networks.groups_of(POLICY._replace(sizes=())), "network must say the sizes of its 26 parameters"),
+        (lambda: nm.fitness.observe("CartPole-v1", POLICY, KEY, 0), "count must be a whole number"),
+    ],
+)
+def test_bad_arguments_are_refused(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()
