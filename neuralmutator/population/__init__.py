@@ -1,6 +1,7 @@
 """Populations that evolve: selection, speciation, a generation, and what wraps an evolution."""
 
 from neuralmutator.population import baselines, selection, speciation
+from neuralmutator.population.ablations import Ablated, ablated
 from neuralmutator.population.baselines import AsEvosax, evosax
 from neuralmutator.population.founders import Founders, track_founders
 from neuralmutator.population.generation import evolution, run
@@ -9,6 +10,7 @@ from neuralmutator.population.normalisation import Moments, Normalised, normalis
 from neuralmutator.population.types import Evolution, Generation, State
 
 __all__ = [
+    "Ablated",
     "AsEvosax",
     "Evolution",
     "Founders",
@@ -17,6 +19,7 @@ __all__ = [
     "Moments",
     "Normalised",
     "State",
+    "ablated",
     "baselines",
     "evolution",
     "evosax",

@@ -12,6 +12,7 @@ from neuralmutator import envs, fitness, mutators, networks
 from neuralmutator.core import Fitness, naming
 from neuralmutator.population import (
     Evolution,
+    ablated,
     baselines,
     evolution,
     hall_of_fame,
@@ -195,7 +196,7 @@ def build_population(config: Config, policy: networks.Network, score: Fitness | 
     select = selection.tournament(config.tournament) if truncation is None else selection.truncation(truncation)
     s = config.species
     learned = speciation.learned(s.threshold, s.target, sharing[s.sharing], s.warm_start_steps)
-    return evolution(
+    built = evolution(
         policy,
         mutator,
         score,
@@ -211,6 +212,7 @@ def build_population(config: Config, policy: networks.Network, score: Fitness | 
         decay=schedules[config.decay],
         common_random_numbers=config.common_random_numbers,
     )
+    return built if config.ablation == "none" else ablated(built, config.ablation)
 
 
 def _check_memory(config: Config, num_params: int) -> None:

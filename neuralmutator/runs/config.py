@@ -124,6 +124,9 @@ class Config:
     """Share of a rewriting that a child takes in the last generation; in the first it is 1."""
     decay: Literal["linear", "geometric"] = "linear"
     """Whether this share falls by the same amount or by the same factor in every generation."""
+    ablation: Literal["none", "shuffled", "frozen", "mean"] = "none"
+    """How the heredity of mutators is broken, to see what it is worth: every member gets another's mutator, its
+    founder's, or the mean of all."""
     recombine: int | None = None
     """Children rewrite the weighted mean of the best so many members, instead of parents that are selected and crossed;
     for policies of fixed topology."""

@@ -59,6 +59,7 @@ def compare_devices():
     np.testing.assert_allclose(*means, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_population_is_worth_the_same_on_three_devices_as_on_one():
     """Members that no device divides, fewer members than devices; common episodes and own ones; whole generations."""
     done = subprocess.run([sys.executable, __file__], capture_output=True, text=True)

@@ -103,6 +103,7 @@ def test_what_is_told_is_what_is_stepped():
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-3, atol=1e-5), told, stepped)
 
 
+@pytest.mark.slow
 def test_a_cut_run_goes_on_and_seeds_can_be_vmapped():
     evolution = normalised()
     run = jax.jit(lambda key, state, start: rollout(evolution.step, key, state, 2, start)[0])

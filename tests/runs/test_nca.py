@@ -36,6 +36,7 @@ def test_a_run_leaves_what_it_measured(finished):
     assert RunFolder(folder).load_arrays("pool", ("grids",))["grids"].shape == (12, 18, 18, 4)
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_with_the_same_bits(finished, tmp_path):
     def stopping(step, metrics):
         if step == 9:

@@ -185,6 +185,7 @@ def test_joined_borders(tmp_path):
 
 
 @needs_chromium
+@pytest.mark.slow
 def test_a_lizard_grows_and_regrows(tmp_path):
     """In the page as out of it: from the seed, and after a disc of it was erased."""
     lizard = load("regenerating")

@@ -10,6 +10,7 @@ from neuralmutator.runs import study as studies
 from neuralmutator.runs.builders import build_policy
 from neuralmutator.runs.errors import RunError, UserError
 from neuralmutator.runs.report import report
+from neuralmutator.study import Outcome
 
 FILE = """
 seeds = 3
@@ -39,6 +40,9 @@ algorithm = "SNES?std_init=0.3"
 """
 
 
+BALANCE = FILE[FILE.index("[tasks.Balance]") : FILE.index("[tasks.Swing]")]
+
+
 def read(tmp_path, text=FILE):
     file = tmp_path / "study.toml"
     file.write_text(text)
@@ -49,13 +53,13 @@ def read(tmp_path, text=FILE):
 def finished(tmp_path_factory):
     path = tmp_path_factory.mktemp("study")
     told = []
-    return path / "run", studies.run_study(read(path), path / "run", tell=told.append), told
+    return path / "run", studies.run_study(read(path, FILE.replace(BALANCE, "")), path / "run", tell=told.append), told
 
 
 def test_a_study_computes_every_cell_once(finished, monkeypatch):
     path, results, told = finished
-    assert len(told) == 2 * (2 + 1 + 1) and len(list((path / "cells").iterdir())) == 8
-    assert results.outcomes["Balance", "gaussian"].champion.shape == (3,)
+    assert len(told) == 2 + 1 + 1 and len(list((path / "cells").iterdir())) == 4
+    assert results.outcomes["Swing", "gaussian"].champion.shape == (3,)
     assert results.outcomes["Swing", "SNES"].named.shape == (3, 4)
     assert results.chosen["Swing", "gaussian"] in ("0.1", "1.0") and results.chosen["Swing", "SNES"] == ""
     monkeypatch.setattr(studies, "judge_seeds", None)  # nothing is left to compute
@@ -80,10 +84,26 @@ def test_the_setting_is_that_of_the_tuning_seeds(finished):
 
 def test_the_report_names_tasks_methods_and_recovery(finished):
     text = report(finished[1])
-    for part in ("## Balance", "## Swing", "gaussian (", "SNES", "P(champion > gaussian)", "after 2", "## All tasks"):
+    for part in ("## Swing", "gaussian (", "SNES", "P(champion > gaussian)", "after 2"):
         assert part in text
-    champion = np.sort(finished[1].outcomes["Balance", "SNES"].champion)
+    champion = np.sort(finished[1].outcomes["Swing", "SNES"].champion)
     assert f"{champion.mean():.1f} [" in text  # of three values none is cut
+
+
+def test_tasks_are_pooled_by_their_bounds(tmp_path):
+    """A method that is 10 of 20 on one task and -40 of -160 to 0 on the other is worth 0.5 and 0.75."""
+    study = read(tmp_path)
+    outcomes = {}
+    for task in studies.tasks_of(study):
+        for method in study.methods:
+            value = np.full(3, {"Balance": 10.0, "Swing": -40.0}[task.name])
+            curve = np.repeat(value[:, None], len(studies.moments_of(study, task)), axis=1)
+            outcomes[task.name, method] = Outcome(curve, curve, curve, value, value)
+    results = studies.Results(study, outcomes, dict.fromkeys(outcomes, ""))
+    np.testing.assert_allclose(studies.scores(results, "SNES", "champion"), [[0.5, 0.75]] * 3)
+    np.testing.assert_allclose(studies.scores(results, "SNES", "named"), [[0.5, 0.75]] * 3)
+    text = report(results)
+    assert "## All tasks" in text and "0.625 [0.625, 0.625]" in text and "0.50 [0.50, 0.50]" in text
 
 
 def test_a_switch_changes_the_order_of_actions_and_back(tmp_path):
@@ -130,6 +150,7 @@ def test_another_study_does_not_go_on_in_this_folder(finished):
 def test_the_command_leaves_a_report_and_two_figures(finished, capsys):
     path, results, _ = finished
     file = path.parent / "study.toml"
+    file.write_text(FILE.replace(BALANCE, ""))
     assert main(["study", str(file), "--output", str(path), "--resume", "--quiet"]) == 0
     assert capsys.readouterr().out.strip() == (path / "report.md").read_text().strip() == report(results).strip()
     for name in ("curves.png", "together.png"):

@@ -122,6 +122,7 @@ def test_tiles_are_touched_where_box2d_says_so(track, start):
     assert np.sum(seen == 0) > 5 and np.sum((seen > 0.01) & (seen < 0.015)) > 5 and np.sum(seen > 0.03) > 5
 
 
+@pytest.mark.slow
 def test_no_tile_out_of_reach_is_touched(start):
     """The tiles near the nearest point of the road, against all of them."""
 

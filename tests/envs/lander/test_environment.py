@@ -24,6 +24,7 @@ def state():
     return jax.jit(ENV.reset)(jax.random.key(0))[1]
 
 
+@pytest.mark.slow
 def test_free_flight_is_gymnasiums(parity):
     numbers, rows, _ = parity["compare"](range(40), parity["RANDOM"])
     assert numbers["flight_error_max"] <= 1e-2 and numbers["flight_error_median"] <= 1e-4
