@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh, PartitionSpec
 
 from neuralmutator.core import Fitness, Genome, check, evaluate, fitness_at, take
 from neuralmutator.population import Evolution
@@ -132,9 +133,15 @@ def judge_seeds(
 ) -> Any:
     """`judge` for several keys [S] in one program; an `Outcome` with a leading axis [S].
 
-    On a CPU seed after seed, so that a fitness that switches computes only the one whose turn it is.
+    The seeds are spread over all devices. On a CPU those of a device run one after another, so that a fitness that
+    switches computes only the one whose turn it is; on an accelerator all at once.
     """
     one = partial(judge, evolution, fitness, generations=generations, protocol=protocol)
-    if jax.default_backend() == "cpu":
-        return jax.lax.map(one, keys)
-    return jax.vmap(one)(keys)
+    many = partial(jax.lax.map, one) if jax.default_backend() == "cpu" else jax.vmap(one)
+    devices, count = jax.devices(), keys.shape[0]
+    if len(devices) == 1:
+        return many(keys)
+    mesh, seeds = Mesh(np.array(devices), ("seeds",)), PartitionSpec("seeds")
+    rows = np.arange(-(-count // len(devices)) * len(devices)) % count  # as many for each; some may be done twice
+    outcomes = jax.shard_map(many, mesh=mesh, in_specs=seeds, out_specs=seeds, check_vma=False)(keys[rows])
+    return jax.tree.map(lambda x: x[:count], outcomes)

@@ -1,9 +1,13 @@
 """How a run is judged, against the same run by hand."""
 
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.extend.backend import clear_backends
 
 import neuralmutator as nm
 from neuralmutator.study import Protocol, check_moments, judge, judge_seeds
@@ -62,6 +66,23 @@ def test_several_seeds_are_several_runs(evolution, judged):
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x[1], y, rtol=1e-4), many, judged)
 
 
+def compare_devices():
+    clear_backends()
+    jax.config.update("jax_num_cpu_devices", 3)
+    evolution = nm.evolution(POLICY, nm.mutators.gaussian(0.3), noisy, population_size=SIZE)
+    keys = jax.vmap(jax.random.key)(jnp.arange(4))
+    many = jax.jit(lambda keys: judge_seeds(evolution, noisy, keys, GENERATIONS, PROTOCOL))(keys)
+    one = jax.jit(lambda key: judge(evolution, noisy, key, GENERATIONS, PROTOCOL))
+    for i, key in enumerate(keys):
+        jax.tree.map(lambda x, y, i=i: np.testing.assert_allclose(x[i], y, rtol=1e-4), many, one(key))
+    assert len(jax.devices()) == 3 and len(np.unique(many.champion)) == 4
+
+
+def test_seeds_are_spread_over_devices():
+    """In a process of its own: that of the tests has a single device."""
+    subprocess.run([sys.executable, __file__], check=True, timeout=300)
+
+
 def test_a_changing_fitness_is_judged_by_its_generation():
     fitness = nm.fitness.changing(
         lambda target: lambda key, genome: -jnp.sum((genome.policy - target) ** 2), nm.fitness.steps([0.0, 9.0], at=[5])
@@ -87,3 +108,7 @@ def test_bad_numbers_are_refused(evolution):
         judge(evolution, noisy, KEY, GENERATIONS, PROTOCOL._replace(finalists=0))
     with pytest.raises(ValueError, match="generations must be a whole number of at least 1, got 0"):
         judge(evolution, noisy, KEY, 0, PROTOCOL)
+
+
+if __name__ == "__main__":
+    compare_devices()
