@@ -6,7 +6,7 @@ from neuralmutator.mutators.dual import dual_corrector, dual_mixture
 from neuralmutator.mutators.gaussian_noise import gaussian
 from neuralmutator.mutators.self_adaptation import self_adaptive
 from neuralmutator.mutators.stages import chain
-from neuralmutator.mutators.zoo import derandomised, differential, heavy_tailed, layerwise, momentum, safe
+from neuralmutator.mutators.zoo import derandomised, differential, heavy_tailed, layerwise, leaping, momentum, safe
 
 __all__ = [
     "Mutator",
@@ -20,6 +20,7 @@ __all__ = [
     "gaussian",
     "heavy_tailed",
     "layerwise",
+    "leaping",
     "momentum",
     "safe",
     "self_adaptive",

@@ -167,6 +167,40 @@ def heritable(rate: float = 0.3) -> Stage:
     return Stage(1, lambda key: jnp.zeros(1), update, lambda own: {"step_size": jnp.exp(own[0])})
 
 
+def memory(policy: Network, leap: float = 0.05, back: float = 0.05) -> Stage:
+    """A second, dormant policy, which a lineage can go back to: diploidy (Goldberg & Smith 1987) as a mutation.
+
+    With probability `leap` a child is a fresh draw of the policy's initialiser, and remembers the policy that it leapt
+    from. With probability `back` a child is what its parent remembers, and remembers its parent. All others are changed
+    as the stages before say, and remember what their parent does. So where a task changes, leaps find another policy,
+    and where it changes back, one child is enough. Put it last; its leaps are whole only without a decay.
+
+    Args:
+        policy: network of fixed topology that a genome's policy belongs to.
+        leap: probability; may be traced.
+        back: probability; may be traced.
+
+    Raises:
+        ValueError: if the topology evolves, or the probabilities do not lie between 0 and 1, together too.
+    """
+    if policy.topology is not None:
+        raise ValueError("policy must have a fixed topology for memory")
+    check.number(0, 1, leap=leap, back=back)
+    if not (check.is_traced(leap) or check.is_traced(back)) and leap + back > 1:
+        raise ValueError(f"leap and back must not be more than 1 together, got {leap + back}")
+
+    def update(key: jax.Array, own: jax.Array, change: jax.Array, parents: Parents) -> tuple[jax.Array, jax.Array]:
+        key_which, key_fresh = jax.random.split(key)
+        draw = jax.random.uniform(key_which)
+        returns, leaps = draw < back, (draw >= back) & (draw < back + leap)
+        base = parents.base.policy.astype(change.dtype)
+        other = jnp.where(returns, own.astype(change.dtype), policy.init(key_fresh).astype(change.dtype))
+        moved = returns | leaps
+        return jnp.where(moved, other - base, change), jnp.where(moved, base.astype(own.dtype), own)
+
+    return Stage(policy.num_params, policy.init, update, lambda own: {"memory_norm": jnp.linalg.norm(own)})
+
+
 def sensitivity(policy: Network, observations: Any, exponent: float = 0.25) -> Stage:
     """Shape: weights that the outputs depend on most change least (safe mutations, Lehman et al. 2018), rms 1.
 

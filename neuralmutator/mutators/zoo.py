@@ -15,6 +15,20 @@ def heavy_tailed(std: float = 0.3, spread: float = 1.5) -> Mutator:
     return stages.chain(stages.noise(), stages.scaled(std), stages.log_normal(spread))
 
 
+def leaping(policy: Network, std: float = 0.3, spread: float = 1.0, leap: float = 0.05, back: float = 0.05) -> Mutator:
+    """Heavy-tailed noise, and a memory of the policy that the lineage last leapt from; for tasks that change.
+
+    Args:
+        policy: the network that a genome's policy belongs to; of fixed topology.
+        std: median size of the noise.
+        spread: of the logarithm of a birth's size, see `stages.log_normal`.
+        leap: probability of a fresh policy, see `stages.memory`.
+        back: probability of the remembered one.
+    """
+    parts = [stages.noise(), stages.scaled(std), stages.log_normal(spread), stages.memory(policy, leap, back)]
+    return stages.chain(*parts)
+
+
 def safe(policy: Network, observations: Any, std: float = 1.0, exponent: float = 0.25, inertia: float = 0.0) -> Mutator:
     """Noise that spares the weights on which the outputs depend most, and a share of the parent's own last change.
 

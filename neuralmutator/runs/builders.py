@@ -95,6 +95,7 @@ def build_mutator(config: Config, policy: networks.Network) -> mutators.Mutator:
         "gaussian": lambda: mutators.gaussian(**std),
         "self-adaptive": lambda: mutators.self_adaptive(learning_rate=m.learning_rate, **std),
         "heavy-tailed": lambda: mutators.heavy_tailed(spread=m.spread, **std),
+        "leaping": lambda: mutators.leaping(policy, spread=m.spread, leap=m.leap, back=m.back, **std),
         "momentum": lambda: mutators.momentum(size, inertia=m.inertia, **std),
         "layerwise": lambda: mutators.layerwise(networks.groups_of(policy), rate=m.rate, **std),
         "derandomised": lambda: mutators.derandomised(size, rate=m.rate, **std),

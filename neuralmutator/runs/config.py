@@ -49,7 +49,11 @@ class MutatorConfig:
     learning_rate: float = 0.3
     """self-adaptive: std of the log step size's own mutation."""
     spread: float = 1.5
-    """heavy-tailed: std of the logarithm of a birth's step size."""
+    """heavy-tailed, leaping: std of the logarithm of a birth's step size."""
+    leap: float = 0.05
+    """leaping: probability that a child is a fresh policy, and remembers the one that it leapt from."""
+    back: float = 0.05
+    """leaping: probability that a child is the policy that its parent remembers."""
     exponent: float = 0.25
     """safe: how much the weights on which the outputs depend most are spared."""
     inertia: float = 0.5
@@ -97,6 +101,7 @@ class Config:
         "gaussian",
         "self-adaptive",
         "heavy-tailed",
+        "leaping",
         "safe",
         "momentum",
         "layerwise",
@@ -104,7 +109,8 @@ class Config:
         "differential",
     ] = "dual-mixture"
     """What rewrites a genome: a network in the genome with (dual-mixture) or without (dual-corrector) a Gaussian
-    escape; Gaussian noise; noise with a heritable step size; noise of heavy tails; noise that spares sensitive weights;
+    escape; Gaussian noise; noise with a heritable step size; noise of heavy tails, also with a
+    memory of the policy that a lineage last leapt from; noise that spares sensitive weights;
     a lineage's momentum; a heritable shape by layer or by weight; the difference of two parents."""
     speciation: bool = True
     """Whether genomes decide by their own compatibility net whom they cross with."""
@@ -156,6 +162,7 @@ MUTATION: dict[str, set[str]] = {
     "gaussian": {"std"},
     "self-adaptive": {"std", "learning_rate"},
     "heavy-tailed": {"std", "spread"},
+    "leaping": {"std", "spread", "leap", "back"},
     "safe": {"std", "exponent", "inertia"},
     "momentum": {"std", "inertia"},
     "layerwise": {"std", "rate"},

@@ -25,6 +25,10 @@ MAKE = {  # as it comes, and one whose every noise and correction is off (with t
     "gaussian": (mutators.gaussian, lambda: (mutators.gaussian(std=0), [])),
     "self_adaptive": (mutators.self_adaptive, lambda: (mutators.self_adaptive(std=0, learning_rate=0), [0.0])),
     "heavy_tailed": (lambda: mutators.heavy_tailed(0.03), lambda: (mutators.heavy_tailed(0), [])),
+    "leaping": (
+        lambda: mutators.leaping(POLICY, 0.03, leap=0.0, back=0.0),
+        lambda: (mutators.leaping(POLICY, 0, leap=0.0, back=0.0), []),
+    ),
     "safe": (
         lambda: mutators.safe(POLICY, SEEN, 0.05, inertia=0.5),
         lambda: (mutators.safe(POLICY, SEEN, 0, inertia=0.5), []),
@@ -89,9 +93,10 @@ def test_two_parents_meet_in_the_middle(case):
 
 
 def test_same_key_same_child_and_another_key_another(case):
-    one, again, other = (numbers(case.mutate(jax.random.key(k), case.a, case.b, True)) for k in (3, 3, 4))
-    np.testing.assert_array_equal(one, again)
-    assert np.mean(one != other) > 0.99
+    one, again, other = (case.mutate(jax.random.key(k), case.a, case.b, True) for k in (3, 3, 4))
+    np.testing.assert_array_equal(numbers(one), numbers(again))
+    for a, b in ((one.policy, other.policy), (one.compat, other.compat)):
+        assert np.mean(np.asarray(a) != np.asarray(b)) > 0.99
 
 
 def test_a_silent_mutator_copies_bit_for_bit(case, genome):
@@ -151,6 +156,7 @@ TRACED = {  # factories of one traced number
     "self_adaptive std": lambda x: mutators.self_adaptive(x),
     "self_adaptive learning_rate": lambda x: mutators.self_adaptive(learning_rate=x),
     "heavy_tailed spread": lambda x: mutators.heavy_tailed(spread=x),
+    "leaping leap": lambda x: mutators.leaping(POLICY, leap=x, back=0.0),
     "safe exponent": lambda x: mutators.safe(POLICY, SEEN, exponent=x),
     "safe inertia": lambda x: mutators.safe(POLICY, SEEN, inertia=x),
     "momentum inertia": lambda x: mutators.momentum(13, inertia=x),

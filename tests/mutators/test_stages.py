@@ -124,6 +124,23 @@ def test_the_shape_by_weight_remembers_what_made_its_bearer():
         np.testing.assert_allclose(b.mutator, own, atol=1e-5)
 
 
+def test_a_leap_is_remembered_and_can_be_taken_back():
+    """The three kinds of children, each told by what it is and what it remembers; and how often they come."""
+    mutator = stages.chain(constant(0.5), stages.memory(POLICY, leap=0.2, back=0.3))
+    parent = genome_of(mutator)
+    children = jax.jit(jax.vmap(mutator.mutate, (0, None)))(jax.random.split(KEY, 2000), parent).child
+    policies, memories = np.asarray(children.policy), np.asarray(children.mutator)
+    old, dormant = np.asarray(parent.policy), np.asarray(parent.mutator)
+    plain = np.all(np.isclose(policies, old + 0.5, atol=1e-5), axis=1)
+    returned = np.all(np.isclose(policies, dormant, atol=1e-5), axis=1)
+    leapt = ~plain & ~returned
+    np.testing.assert_allclose([plain.mean(), returned.mean(), leapt.mean()], [0.5, 0.3, 0.2], atol=0.04)
+    np.testing.assert_array_equal(memories[plain], np.tile(dormant, (plain.sum(), 1)))
+    np.testing.assert_array_equal(memories[~plain], np.tile(old, ((~plain).sum(), 1)))
+    bound = np.abs(np.asarray(jax.vmap(POLICY.init)(jax.random.split(KEY, 500)))).max(0)
+    assert np.all(np.abs(policies[leapt]) <= bound * 1.05) and len(np.unique(policies[leapt], axis=0)) == leapt.sum()
+
+
 @pytest.mark.parametrize("factor", [0.0, 0.5, 1.0, 1.5])
 def test_a_difference_leads_from_the_first_parent_to_the_second(factor):
     mutator = stages.chain(stages.difference(factor))
@@ -180,6 +197,8 @@ def test_observations_are_of_fresh_policies_at_any_moment():
         (lambda: stages.by_group([0.5]), "groups must be whole numbers of at least 0"),
         (lambda: stages.by_group([]), "groups must be whole numbers of at least 0"),
         (lambda: stages.log_normal(float("nan")), "spread must be a finite number"),
+        (lambda: stages.memory(POLICY, 0.6, 0.5), "leap and back must not be more than 1 together, got 1.1"),
+        (lambda: stages.memory(nm.networks.flexible_mlp(2, 1)), "policy must have a fixed topology for memory"),
         (lambda: stages.sensitivity(nm.networks.recurrent(3, 2), SEEN), "policy must have no memory"),
         (lambda: nm.networks.groups_of(POLICY._replace(sizes=())), "network must say the sizes of its 26 parameters"),
         (lambda: nm.fitness.observe("CartPole-v1", POLICY, KEY, 0), "count must be a whole number"),
