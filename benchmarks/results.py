@@ -1,7 +1,7 @@
 """What are the presets worth? Champions of several seeds, played in the real Gymnasium environments.
 
     python benchmarks/results.py                      # everything in the README's table
-    python benchmarks/results.py --envs CartPole-v1 --presets default
+    python benchmarks/results.py --envs CartPole-v1 --presets speciated
 
 Every run is the one of ``neuralmutator evolve ENV --preset P --seed S --generations G --episodes E``. A champion is
 the one that its run names; it plays 100 fresh episodes (seeds 10,000 to 10,099) in Gymnasium.
@@ -59,7 +59,7 @@ def measure(env: str, preset: str, first_seed: int, episodes: int = 100) -> dict
 
 def main(
     envs: tuple[str, ...] = tuple(TASKS),
-    presets: tuple[Name, ...] = ("default", "original"),
+    presets: tuple[Name, ...] = ("speciated", "original"),
     first_seed: int = 200,
     output: Path | None = None,
 ) -> None:
@@ -68,7 +68,7 @@ def main(
     Args:
         envs: environments to measure.
         presets: presets to measure.
-        first_seed: of each row; the default preset was chosen on 0 to 103.
+        first_seed: of each row; the presets were chosen on 0 to 103.
         output: a file that gets one JSON line per row, as soon as it is measured.
     """
     table = Table("environment", "preset", "seeds", "champion: median [min, max]", "population", "s a run", "original")

@@ -29,8 +29,8 @@ class Evolve(RunOptions):
 
     config: Annotated[Config, tyro.conf.arg(name="")]
     preset: presets.Name = "default"
-    """Where defaults come from: what was measured to be best in classic control, stricter selection (better on
-    LunarLander), or the original program."""
+    """Where defaults come from: what was measured to be best in classic control, learned speciation and heritable step
+    sizes, stricter selection (better on LunarLander), or the original program."""
     seeds: int = 1
     """Runs, with the seeds --seed, --seed + 1 …; each has a folder in --output, beside one figure of all."""
     target_fitness: float | None = None

@@ -34,11 +34,11 @@ class MutatorConfig:
     """dual mutators: keep strategy scales positive (log space)."""
     scale: float = 1.0
     """dual mutators: factor on the correction and exploration scales of a fresh genome."""
-    scale_rate: float = 0.1
+    scale_rate: float = 0.0
     """dual mutators: log-normal mutation of the strategy genes, needs `positive`."""
-    p_gauss: float = 0.5
+    p_gauss: float = 0.95
     """dual-mixture: probability of the Gaussian escape in a fresh genome."""
-    gauss_scale: float = 0.3
+    gauss_scale: float = 1.0
     """dual-mixture: std of the Gaussian escape in a fresh genome."""
     meta_rate: float = 0.1
     """dual mutators: share of its rewriting of itself that a child takes."""
@@ -112,7 +112,7 @@ class Config:
     escape; Gaussian noise; noise with a heritable step size; noise of heavy tails, also with a
     memory of the policy that a lineage last leapt from; noise that spares sensitive weights;
     a lineage's momentum; a heritable shape by layer or by weight; the difference of two parents."""
-    speciation: bool = True
+    speciation: bool = False
     """Whether genomes decide by their own compatibility net whom they cross with."""
     crossover_rate: float = 0.3
     """Probability that a child has two parents, where they are compatible."""

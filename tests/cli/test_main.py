@@ -120,7 +120,7 @@ def test_help_names_every_option(capsys):
         assert f"--{option}" in printed
 
 
-@pytest.mark.parametrize("name", ["original", "strict"])
+@pytest.mark.parametrize("name", ["original", "strict", "speciated"])
 def test_presets_change_the_defaults(name, capsys):
     shown = []
     for arguments in (["--preset", name], [f"--preset={name}"], []):
@@ -130,7 +130,8 @@ def test_presets_change_the_defaults(name, capsys):
     assert shown[0] == shown[1] != shown[2]
     scale = presets.by_name[name].mutation.gauss_scale
     assert scale != presets.default.mutation.gauss_scale
-    assert f"(default: {scale})" in shown[0].split("--mutation.gauss-scale")[1].split("--")[0]
+    about = shown[0].split("--mutation.gauss-scale")[1].split("--")[0]
+    assert f"(default: {scale})" in " ".join(about.replace("│", " ").split())
 
 
 def test_a_stop_is_one_line(monkeypatch, capsys):
@@ -189,8 +190,8 @@ BAD = {
     "empty chunks": (["evolve", "CartPole-v1", "--mutation.chunk-size", 0], "chunk_size"),
     "empty tournament": (["evolve", "CartPole-v1", "--tournament", 0], "tournament must"),
     "nobody a parent": (["evolve", "CartPole-v1", "--truncation", 0], "truncation must"),
-    "threshold of zero": (["evolve", "CartPole-v1", "--species.threshold", 0], "threshold"),
-    "no species wanted": (["evolve", "CartPole-v1", "--species.target", 0], "target_species"),
+    "threshold of zero": (["evolve", "CartPole-v1", "--speciation", "--species.threshold", 0], "threshold"),
+    "no species wanted": (["evolve", "CartPole-v1", "--speciation", "--species.target", 0], "target_species"),
     "geometric to nothing": (["evolve", "CartPole-v1", "--decay", "geometric", "--final-decay", 0], "decay must be"),
     "decay above one": (["evolve", "CartPole-v1", "--final-decay", 2], "final_decay"),
     "an option of another mutator": (

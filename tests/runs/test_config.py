@@ -21,9 +21,9 @@ def test_presets_are_told_by_their_names():
         check(config)
 
 
-def test_the_default_preset_has_the_defaults_of_the_library():
+def test_the_speciated_preset_has_the_defaults_of_the_library():
     """The command adds species and crossover, and takes all else as it is."""
-    config = presets.default
+    config = presets.speciated
     evolution = inspect.signature(nm.evolution).parameters
     for name in ("population_size", "elites", "complexity_cost", "structural_rate"):
         assert getattr(config, name) == evolution[name].default
@@ -80,7 +80,8 @@ def test_mutators_by_name(name, params):
 def test_parents_are_chosen_as_configured(truncation):
     """Of 20 members the best 2 with a truncation to a tenth, more with tournaments."""
     config = Config(env="CartPole-v1", population_size=20, elites=0, hall=0, truncation=truncation)
-    evolution = build_evolution(dataclasses.replace(config, species=SpeciesConfig(sharing="none")))
+    config = dataclasses.replace(config, speciation=True, species=SpeciesConfig(sharing="none"))
+    evolution = build_evolution(config)
     key = jax.random.key(0)
     _, generation = jax.jit(evolution.tell)(key, jax.jit(evolution.init)(key), jnp.arange(20.0))
     chosen = set(np.unique(generation.parents).tolist())
