@@ -33,9 +33,8 @@ def study(options: Study) -> int:
     if options.resume and options.output is None:
         raise UserError("--resume needs --output, the folder of the study to go on with")
     prepare_jax()
-    from neuralmutator.plots.study import curves_figure, together_figure
     from neuralmutator.runs.folder import write_text
-    from neuralmutator.runs.report import report
+    from neuralmutator.runs.report import figures, report
     from neuralmutator.runs.study import read_study, run_study
 
     output = options.output or free_folder(options.file.stem)
@@ -47,7 +46,7 @@ def study(options: Study) -> int:
     )
     text = report(results)
     write_text(output / "report.md", text)
-    curves_figure(results).savefig(output / "curves.png", dpi=150)
-    together_figure(results).savefig(output / "together.png", dpi=150)
+    for name, figure in figures(results).items():
+        figure.savefig(output / f"{name}.png", dpi=150)
     print(text)
     return 0

@@ -1,12 +1,16 @@
-"""What a study says, as text."""
+"""What a study says, as text and as figures."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from neuralmutator.runs.study import Results, Task, config_of, moments_of, scores, settings_of, tasks_of
 from neuralmutator.study import statistics
 from neuralmutator.study.statistics import Estimate
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 COLUMNS = ("champion", "centre", "named", "population")
 
@@ -28,6 +32,30 @@ def report(results: Results) -> str:
     if len(study.tasks) > 1:
         parts.append(_together(results, reference))
     return "\n\n".join(parts) + "\n"
+
+
+def figures(results: Results) -> "dict[str, Figure]":
+    """The pictures of a study, by the names of their files."""
+    from neuralmutator.plots.study import Panel, curves_figure, together_figure
+
+    study = results.study
+    panels = [
+        Panel(
+            task.name,
+            moments_of(study, task),
+            {method: results.outcomes[task.name, method].named for method in study.methods},
+            task.switch.at if task.switch else (),
+        )
+        for task in tasks_of(study)
+    ]
+    champions, named = (
+        {method: scores(results, method, name) for method in study.methods} for name in ("champion", "named")
+    )
+    seeds = f"{study.seeds} seeds"
+    return {
+        "curves": curves_figure(panels, f"Best of the generation, afresh · {seeds}"),
+        "together": together_figure(champions, named, f"All tasks, from 0 to 1 by their bounds · {seeds}"),
+    }
 
 
 def _of_task(results: Results, task: Task, reference: str) -> str:
