@@ -18,6 +18,22 @@ from neuralmutator.core.genome import Genome, cast
 from neuralmutator.mutators.base import Mutator, Rewriting, base_of
 from neuralmutator.networks import Network
 
+__all__ = [
+    "Parents",
+    "Stage",
+    "by_group",
+    "by_weight",
+    "chain",
+    "difference",
+    "heritable",
+    "inertia",
+    "log_normal",
+    "memory",
+    "noise",
+    "scaled",
+    "sensitivity",
+]
+
 LARGEST = 4.0  # bound of heritable log scales of single weights
 
 

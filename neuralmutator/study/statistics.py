@@ -11,6 +11,22 @@ import numpy as np
 
 from neuralmutator.core import check
 
+__all__ = [
+    "Estimate",
+    "bootstrap",
+    "censored_median",
+    "holm",
+    "interval",
+    "iqm",
+    "mean",
+    "median",
+    "optimality_gap",
+    "paired_p",
+    "probability_of_improvement",
+    "profile",
+    "recovery",
+]
+
 Statistic = Callable[[np.ndarray], np.ndarray]  # scores [..., runs, tasks] -> value [...]
 
 

@@ -32,7 +32,7 @@ def test_free_flight_is_gymnasiums(parity):
 
 
 def test_landings_are_gymnasiums(parity):
-    numbers, rows, _ = parity["compare"](range(100), parity["HEURISTIC"])
+    numbers, rows, _ = parity["compare"](range(60), parity["HEURISTIC"])
     assert numbers["heuristic_outcomes_agree"] >= 0.93
     assert numbers["heuristic_median_difference"] <= 3 and numbers["heuristic_mean_difference"] <= 10
     assert rows[0][4] > 0.8  # what landed there

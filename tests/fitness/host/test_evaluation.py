@@ -411,6 +411,7 @@ evaluate(jax.random.key(0), genomes)
 """
 
 
+@pytest.mark.slow
 def test_no_worker_survives_its_parent():
     """Not even one that is amid a step of a thousand seconds."""
     with subprocess.Popen([sys.executable, "-c", ORPHANS], stdout=subprocess.PIPE, text=True) as parent:
