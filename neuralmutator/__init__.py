@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from neuralmutator import core, envs, fitness, measures, mutators, nca, networks, population, quine, runs
+    from neuralmutator import core, envs, fitness, measures, mutators, nca, networks, population, quine, runs, study
     from neuralmutator.core import Genome, rollout
     from neuralmutator.population import (
         Evolution,
@@ -51,7 +51,7 @@ _HOMES = {
 }
 """Names by the module that they come from."""
 
-_ROOMS = ("core", "envs", "fitness", "measures", "mutators", "nca", "networks", "population", "quine", "runs")
+_ROOMS = ("core", "envs", "fitness", "measures", "mutators", "nca", "networks", "population", "quine", "runs", "study")
 
 __all__ = [
     "Champion",
@@ -82,6 +82,7 @@ __all__ = [
     "save",
     "selection",
     "speciation",
+    "study",
     "track_founders",
 ]
 

@@ -77,7 +77,9 @@ def test_small_steps_on_a_sphere_are_better_half_of_the_time():
         return measures.effects(lambda key, genome: -jnp.sum(genome.policy**2), KEY, genome, changed, evaluations=1)
 
     found = of(small)
-    assert found.better == pytest.approx(0.5, abs=0.03) and found.not_worse == pytest.approx(float(found.better), abs=1e-3)
+    assert found.better == pytest.approx(0.5, abs=0.03) and found.not_worse == pytest.approx(
+        float(found.better), abs=1e-3
+    )
     assert found.expected_gain == pytest.approx(2 * np.sqrt(40) * 1e-3 / np.sqrt(2 * np.pi), rel=0.1)
     assert of(large).better < 0.01 and of(large).mean_gain < -1000 < of(large).best_gain
 

@@ -96,8 +96,8 @@ def test_an_interrupted_run_is_saved_and_resumes_to_the_same_bits(finished, tmp_
 @pytest.mark.slow
 def test_kill_9_at_random_moments_then_resume_gives_the_same_bits(finished, tmp_path):
     rng = np.random.default_rng(7)
-    config = dataclasses.replace(TINY, generations=12_000, episodes=1)
-    options = "--population-size 8 --generations 12000 --episodes 1 --max-steps 30 --elites 2 --hall 2 --no-speciation"
+    config = dataclasses.replace(TINY, generations=8_000, episodes=1)
+    options = "--population-size 8 --generations 8000 --episodes 1 --max-steps 30 --elites 2 --hall 2 --no-speciation"
     options += (
         " --mutator self-adaptive --policy.kind mlp --policy.hidden 4 --mutation.std 0.3 --quiet --save-every 0.05"
     )
