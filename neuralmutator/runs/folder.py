@@ -187,7 +187,12 @@ class RunFolder:
         return Resumption(moment, restored, kept, broken + lost, damaged, notes)
 
     def go_on(self, found: Resumption) -> None:
-        """Makes the folder what it was at the moment of a resumption; damaged files are moved, not deleted."""
+        """Makes the folder what it was at the moment of a resumption; damaged files are moved, not deleted.
+
+        What a process that was killed had begun to write goes: what it was to become is computed again.
+        """
+        for begun in (*self.path.glob("*.tmp"), *(self.path / "checkpoints").glob("*.tmp")):
+            begun.unlink()
         aside = self.path / DAMAGED
         if found.set_aside or found.damaged_lines:
             aside.mkdir(exist_ok=True)

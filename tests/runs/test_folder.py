@@ -73,6 +73,19 @@ def test_checkpoints_hold_the_bits_and_only_the_newest_are_kept(folder):
     assert {path.name for path in (folder.path / "checkpoints").iterdir()} == {"2.npz", "3.npz", "4.npz"}
 
 
+def test_what_a_killed_process_had_begun_to_write_goes(folder):
+    state = {"x": jnp.arange(3.0)}
+    folder.append_metrics([{"generation": 0, "value": 1.0}])
+    folder.save(1, state)
+    folder.wait()
+    for name in ("checkpoints/.2.npz.tmp", "metrics.jsonl.tmp"):
+        (folder.path / name).write_text("half")
+    folder.go_on(folder.resumption(state, "generation", 5))
+    assert not [*folder.path.rglob("*.tmp")]
+    assert [path.name for path in (folder.path / "checkpoints").iterdir()] == ["1.npz"]
+    assert folder.metrics()["value"].tolist() == [1.0]
+
+
 def test_a_checkpoint_of_another_shape_is_refused(folder):
     folder.save(1, {"weights": jnp.zeros(3)})
     folder.close()
