@@ -8,7 +8,8 @@ default = Config(env="CartPole-v1")
 """What was measured to be best over several seeds and environments of classic control.
 
 The size of a step follows the schedule alone: heritable step sizes shrink, as children who change least survive.
-Without species, champions are level and what is found on the way is better; a generation takes two thirds of the time.
+Without species, champions are level and what is found on the way is better; a generation takes three
+quarters of the time (`benchmarks/generation.py`, balancing).
 """
 
 speciated = Config(
