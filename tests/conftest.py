@@ -1,6 +1,10 @@
 """What several test files share: the specification of the dual mutator in plain NumPy, and small genomes."""
 
+import os
 from math import erf, sqrt
+
+# Half of the suite's time is XLA's, and its newer way of compiling loops takes three times as long as the older one.
+os.environ["XLA_FLAGS"] = f"--xla_cpu_use_fusion_emitters=false {os.environ.get('XLA_FLAGS', '')}"
 
 import jax
 import jax.numpy as jnp
@@ -78,7 +82,10 @@ def make_genome(mutator, policy=13, compat=9, seed=0, genes=None):
     )
 
 
-QUICK_TO_RUN = {"cli", "core", "fitness", "host", "mutators", "networks", "population", "runs"}
+QUICK_TO_RUN = {
+    *("car", "cli", "core", "envs", "fitness", "host", "lander", "mutators", "nca", "networks", "population", "quine"),
+    *("runs", "study"),
+}
 """Folders of tests that compile for far longer than they compute."""
 
 

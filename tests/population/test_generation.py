@@ -282,6 +282,7 @@ def test_block_size_changes_nothing(ran, block_size):
     assert_same_run(nm.run(noisy(block_size), KEY, LENGTH), ran[1])
 
 
+@pytest.mark.slow
 def test_vmap_of_run_is_run_of_each_key(ran):
     evolution, one = ran
     both = jax.vmap(lambda key: nm.run(evolution, key, LENGTH))(jnp.stack([jax.random.key(1), KEY]))

@@ -78,6 +78,7 @@ def compare_devices():
     assert len(jax.devices()) == 3 and len(np.unique(many.champion)) == 4
 
 
+@pytest.mark.slow
 def test_seeds_are_spread_over_devices():
     """In a process of its own: that of the tests has a single device."""
     subprocess.run([sys.executable, __file__], check=True, timeout=300)
