@@ -12,7 +12,6 @@ import numpy as np
 
 from neuralmutator import quine as quines
 from neuralmutator.core import rollout
-from neuralmutator.plots.quine import training_figure
 from neuralmutator.runs.folder import RunFolder
 from neuralmutator.runs.quine import QuineConfig, build_quine, build_step, first_state
 from neuralmutator.runs.sinks import Progress
@@ -64,6 +63,8 @@ def compare(output: str | Path, seeds: int = 3, first_seed: int = 0, show: bool 
     Raises:
         RunError: if the folder cannot be used.
     """
+    from neuralmutator.plots.quine import training_figure
+
     folder = RunFolder.create(output, "quine-paper", {"seeds": seeds, "first_seed": first_seed})
     curves: dict[str, dict[str, np.ndarray]] = {}
     display = Progress("the paper", len(METHODS), lambda metrics: metrics["text"]) if show else nullcontext()

@@ -31,15 +31,13 @@ def test_free_flight_is_gymnasiums(parity):
     assert numbers["random_median_difference"] <= 3 and rows[0][3] > 60  # steps that they last
 
 
-# Contacts are chaotic: another processor's last bits make other outcomes of a few episodes, and each of them is worth
-# up to 300 / n of the mean. The median does not feel them.
+# Contacts are chaotic: another processor's last bits make other outcomes of a few episodes. The median does not feel
+# them; the mean does, and is judged by the benchmark over more of them.
 @pytest.mark.parametrize("episodes", [12, pytest.param(60, marks=pytest.mark.slow)])
 def test_landings_are_gymnasiums(parity, episodes):
     numbers, rows, _ = parity["compare"](range(episodes), parity["HEURISTIC"])
-    others = max(2, 0.1 * episodes)
-    assert numbers["heuristic_outcomes_agree"] >= 1 - others / episodes
+    assert numbers["heuristic_outcomes_agree"] >= 1 - max(2, 0.1 * episodes) / episodes
     assert numbers["heuristic_median_difference"] <= 3
-    assert numbers["heuristic_mean_difference"] <= 300 * others / episodes
     assert rows[0][4] > 0.8  # what landed there
 
 
