@@ -152,7 +152,9 @@ class Episodes:
         move = jax.vmap(jax.vmap(self.player.move, (0 if own else None, 0, 0, 0)))
 
         def step(lives: Life, _: None) -> tuple[Life, None]:
-            return move(fixed, lives, *self._think(population, lives.memory, lives.observation)), None
+            decided = self._think(population, lives.memory, lives.observation)
+            # Else XLA computes the policy once for every quantity of the environment that depends on it.
+            return move(fixed, lives, *jax.lax.optimization_barrier(decided)), None
 
         return jax.lax.scan(step, lives, None, self.player.segment)[0]
 

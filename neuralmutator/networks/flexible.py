@@ -9,6 +9,7 @@ import numpy as np
 from neuralmutator.core import check
 from neuralmutator.networks import structure
 from neuralmutator.networks.network import Network
+from neuralmutator.networks.products import product
 
 
 def flexible_mlp(
@@ -52,7 +53,7 @@ def flexible_mlp(
 
     def activations(params: jax.Array, x: jax.Array, topology: jax.Array) -> tuple[jax.Array, ...]:
         layers = structure.split(room, params)
-        x = jnp.tanh(x @ layers.w_in + layers.b_in)
+        x = jnp.tanh(product(x, layers.w_in) + layers.b_in)
         hidden = [x]
         for k in range(max_layers - 1):
             x = jnp.where(topology[k + 1] > 0, jnp.tanh(x @ layers.w[k] + layers.b[k]), x)

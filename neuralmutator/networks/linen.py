@@ -12,6 +12,7 @@ import numpy as np
 from neuralmutator.core import check
 from neuralmutator.networks.functions import from_functions
 from neuralmutator.networks.network import Activation, Network
+from neuralmutator.networks.products import product
 
 
 def from_flax(module: nn.Module, sample_input: Any, initial_state: Any = None) -> Network:
@@ -92,6 +93,13 @@ def _leaves(layers: dict) -> list[tuple[str, dict, Any]]:
     return [(name, layers[name], x) for name in sorted(layers) for x in jax.tree.leaves(layers[name])]
 
 
+def _dot_general(x: jax.Array, kernel: jax.Array, dimension_numbers: Any, **options: Any) -> jax.Array:
+    """`lax.dot_general` as a dense layer asks for it, by `product` where that is what is meant."""
+    if x.ndim == 1:
+        return product(x, kernel)
+    return jax.lax.dot_general(x, kernel, dimension_numbers, **options)
+
+
 class MLP(nn.Module):
     """Dense layers with an activation between them; linear output."""
 
@@ -104,7 +112,7 @@ class MLP(nn.Module):
         """Outputs of every layer, the network's own output last."""
         outputs = []
         for i, features in enumerate(self.sizes[1:]):
-            x = nn.Dense(features, self.bias, name=f"dense_{i}")(x)
+            x = nn.Dense(features, self.bias, dot_general=_dot_general, name=f"dense_{i}")(x)
             if i < len(self.sizes) - 2:
                 x = self.activation(x)
             outputs.append(x)
