@@ -6,7 +6,7 @@ from neuralmutator.mutators.dual import dual_corrector, dual_mixture
 from neuralmutator.mutators.gaussian_noise import gaussian
 from neuralmutator.mutators.self_adaptation import self_adaptive
 from neuralmutator.mutators.stages import chain
-from neuralmutator.mutators.zoo import derandomised, differential, heavy_tailed, layerwise, leaping, momentum, safe
+from neuralmutator.mutators.zoo import derandomised, differential, heavy_tailed, layerwise, momentum, remembering, safe
 
 __all__ = [
     "Mutator",
@@ -20,8 +20,8 @@ __all__ = [
     "gaussian",
     "heavy_tailed",
     "layerwise",
-    "leaping",
     "momentum",
+    "remembering",
     "safe",
     "self_adaptive",
     "stages",

@@ -38,7 +38,7 @@ LARGEST = 4.0  # bound of heritable log scales of single weights
 
 
 class Parents(NamedTuple):
-    """Whom a birth starts from."""
+    """Whom a birth starts from; for a stage, their mutators are that stage's own part."""
 
     base: Genome  # the first parent, or where two cross the first with the mean of both
     first: Genome
@@ -71,7 +71,8 @@ def chain(*stages: Stage) -> Mutator:
     if not stages or not all(isinstance(stage, Stage) for stage in stages):
         raise ValueError(f"stages must be at least one Stage, got {stages!r}")
     sizes = [stage.num_params for stage in stages]
-    ends = np.cumsum(sizes)[:-1].tolist()
+    ends = np.cumsum(sizes).tolist()
+    parts = [slice(end - size, end) for end, size in zip(ends, sizes, strict=True)]
 
     def init(key: jax.Array) -> jax.Array:
         keys = jax.random.split(key, len(stages))
@@ -79,12 +80,13 @@ def chain(*stages: Stage) -> Mutator:
 
     def mutate(key: jax.Array, genome: Genome, partner: Genome | None = None, crossing: Any = True) -> Rewriting:
         base = base_of(genome, partner, crossing)
-        parents = Parents(base, genome, partner, crossing)
+        parents = (base, genome, partner)
         dtype = jnp.result_type(jnp.float32, base.policy)
         change, made = jnp.zeros(base.policy.shape, dtype), []
         *keys, key_compat = jax.random.split(key, len(stages) + 1)
-        for stage, own, k in zip(stages, jnp.split(base.mutator, ends), keys, strict=True):
-            change, own = stage.update(k, own, change, parents)
+        for stage, part, k in zip(stages, parts, keys, strict=True):
+            of_stage = Parents(*(_with_part(parent, part) for parent in parents), crossing)
+            change, own = stage.update(k, of_stage.base.mutator, change, of_stage)
             made.append(own)
         compat = base.compat
         if compat.size:
@@ -94,8 +96,8 @@ def chain(*stages: Stage) -> Mutator:
 
     def genes(params: jax.Array) -> dict[str, jax.Array]:
         found: dict[str, jax.Array] = {}
-        for stage, own in zip(stages, jnp.split(params, ends), strict=True):
-            found |= stage.genes(own)
+        for stage, part in zip(stages, parts, strict=True):
+            found |= stage.genes(params[part])
         return found
 
     return Mutator(sum(sizes), init, mutate, genes, decays_itself=False)
@@ -183,38 +185,55 @@ def heritable(rate: float = 0.3) -> Stage:
     return Stage(1, lambda key: jnp.zeros(1), update, lambda own: {"step_size": jnp.exp(own[0])})
 
 
-def memory(policy: Network, leap: float = 0.05, back: float = 0.05) -> Stage:
-    """A second, dormant policy, which a lineage can go back to: diploidy (Goldberg & Smith 1987) as a mutation.
+def memory(policy: Network, slots: int = 8, keep: float = 0.01, leap: float = 0.1, back: float = 0.1) -> Stage:
+    """Ancestors that a lineage remembers and can go back to, where a task changes and changes back.
 
-    With probability `leap` a child is a fresh draw of the policy's initialiser, and remembers the policy that it leapt
-    from. With probability `back` a child is what its parent remembers, and remembers its parent. All others are changed
-    as the stages before say, and remember what their parent does. So where a task changes, leaps find another policy,
-    and where it changes back, one child is enough. Put it last; its leaps are whole only without a decay.
+    A genome remembers whole policies. Every birth draws one of its slots: with probability `keep` the first parent is
+    written there; with probability `leap` too, and the child is a fresh draw of the policy's initialiser; with
+    probability `back` the child is what stands there. All other children are changed as the stages before say.
+
+    A lineage replaces a slot every ``slots / keep`` births, so its memories are up to some hundred generations old; what
+    it goes back to it does not forget. Where two cross, the memories are the first parent's. Founders remember policies
+    that never lived.
+
+    Put it last. Leaps and returns are whole only without a decay. Memories of single ancestors, kept for tasks that
+    alternate, are as old as diploid genetic algorithms (Goldberg & Smith 1987).
 
     Args:
         policy: network of fixed topology that a genome's policy belongs to.
-        leap: probability; may be traced.
-        back: probability; may be traced.
+        slots: how many policies are remembered.
+        keep: probability; may be traced, as all of these.
+        leap: probability.
+        back: probability.
 
     Raises:
-        ValueError: if the topology evolves, or the probabilities do not lie between 0 and 1, together too.
+        ValueError: if the topology evolves, there is no slot, or the probabilities do not lie between 0 and 1, together
+            too.
     """
     if policy.topology is not None:
         raise ValueError("policy must have a fixed topology for memory")
-    check.number(0, 1, leap=leap, back=back)
-    if not (check.is_traced(leap) or check.is_traced(back)) and leap + back > 1:
-        raise ValueError(f"leap and back must not be more than 1 together, got {leap + back}")
+    check.whole(1, slots=slots)
+    check.number(0, 1, keep=keep, leap=leap, back=back)
+    if not any(map(check.is_traced, (keep, leap, back))) and keep + leap + back > 1:
+        raise ValueError(f"keep, leap and back must not be more than 1 together, got {keep + leap + back}")
+
+    def init(key: jax.Array) -> jax.Array:
+        return jax.vmap(policy.init)(jax.random.split(key, slots)).reshape(-1)
 
     def update(key: jax.Array, own: jax.Array, change: jax.Array, parents: Parents) -> tuple[jax.Array, jax.Array]:
-        key_which, key_fresh = jax.random.split(key)
-        draw = jax.random.uniform(key_which)
-        returns, leaps = draw < back, (draw >= back) & (draw < back + leap)
-        base = parents.base.policy.astype(change.dtype)
-        other = jnp.where(returns, own.astype(change.dtype), policy.init(key_fresh).astype(change.dtype))
-        moved = returns | leaps
-        return jnp.where(moved, other - base, change), jnp.where(moved, base.astype(own.dtype), own)
+        key_which, key_slot, key_fresh = jax.random.split(key, 3)
+        draw, slot = jax.random.uniform(key_which), jax.random.randint(key_slot, (), 0, slots)
+        returns = draw < back
+        leaps = ~returns & (draw < back + leap)
+        keeps = ~returns & (draw < back + leap + keep)  # of those that leap as well
+        memories = parents.first.mutator.reshape(slots, -1)
+        recalled = memories[slot]
+        other = jnp.where(returns, recalled, policy.init(key_fresh)).astype(change.dtype)
+        change = jnp.where(returns | leaps, other - parents.base.policy.astype(change.dtype), change)
+        kept = jnp.where(keeps, parents.first.policy.astype(own.dtype), recalled)
+        return change, memories.at[slot].set(kept).reshape(-1)
 
-    return Stage(policy.num_params, policy.init, update, lambda own: {"memory_norm": jnp.linalg.norm(own)})
+    return Stage(slots * policy.num_params, init, update, lambda own: {"memory_rms": _rms(own)})
 
 
 def sensitivity(policy: Network, observations: Any, exponent: float = 0.25) -> Stage:
@@ -304,6 +323,11 @@ def _fixed(change: Callable[[jax.Array, jax.Array, Parents], jax.Array]) -> Stag
         lambda key, own, x, parents: (change(key, x, parents), own),
         lambda own: {},
     )
+
+
+def _with_part(genome: Genome | None, part: slice) -> Genome | None:
+    """The genome with a part of its mutator."""
+    return genome if genome is None else genome._replace(mutator=genome.mutator[part])
 
 
 def _rms(x: jax.Array) -> jax.Array:

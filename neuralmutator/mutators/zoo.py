@@ -15,18 +15,28 @@ def heavy_tailed(std: float = 0.3, spread: float = 1.5) -> Mutator:
     return stages.chain(stages.noise(), stages.scaled(std), stages.log_normal(spread))
 
 
-def leaping(policy: Network, std: float = 0.3, spread: float = 1.0, leap: float = 0.05, back: float = 0.05) -> Mutator:
-    """Heavy-tailed noise, and a memory of the policy that the lineage last leapt from; for tasks that change.
+def remembering(
+    policy: Network,
+    std: float = 0.3,
+    spread: float = 1.0,
+    slots: int = 8,
+    keep: float = 0.01,
+    leap: float = 0.1,
+    back: float = 0.1,
+) -> Mutator:
+    """Heavy-tailed noise, fresh policies, and returns to ancestors that the genome remembers; for tasks that change.
 
     Args:
         policy: the network that a genome's policy belongs to; of fixed topology.
         std: median size of the noise.
         spread: of the logarithm of a birth's size, see `stages.log_normal`.
-        leap: probability of a fresh policy, see `stages.memory`.
-        back: probability of the remembered one.
+        slots: how many ancestors are remembered, see `stages.memory`.
+        keep: probability that the parent is remembered.
+        leap: probability of a fresh policy; the parent is remembered.
+        back: probability of a remembered policy.
     """
-    parts = [stages.noise(), stages.scaled(std), stages.log_normal(spread), stages.memory(policy, leap, back)]
-    return stages.chain(*parts)
+    memory = stages.memory(policy, slots, keep, leap, back)
+    return stages.chain(stages.noise(), stages.scaled(std), stages.log_normal(spread), memory)
 
 
 def safe(policy: Network, observations: Any, std: float = 1.0, exponent: float = 0.25, inertia: float = 0.0) -> Mutator:

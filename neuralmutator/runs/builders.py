@@ -78,6 +78,7 @@ def build_mutator(config: Config, policy: networks.Network) -> mutators.Mutator:
     """The mutator of a run."""
     m = config.mutation
     std = {} if m.std is None else {"std": m.std}
+    spread = {} if m.spread is None else {"spread": m.spread}
     size = policy.num_params
     if config.mutator == "safe":
         if policy.topology is not None or policy.initial_state is not None:
@@ -94,8 +95,10 @@ def build_mutator(config: Config, policy: networks.Network) -> mutators.Mutator:
         "dual-corrector": lambda: mutators.dual_corrector(m.chunk_size, m.meta_rate, m.positive, m.scale_rate, m.scale),
         "gaussian": lambda: mutators.gaussian(**std),
         "self-adaptive": lambda: mutators.self_adaptive(learning_rate=m.learning_rate, **std),
-        "heavy-tailed": lambda: mutators.heavy_tailed(spread=m.spread, **std),
-        "leaping": lambda: mutators.leaping(policy, spread=m.spread, leap=m.leap, back=m.back, **std),
+        "heavy-tailed": lambda: mutators.heavy_tailed(**spread, **std),
+        "remembering": lambda: mutators.remembering(
+            policy, slots=m.slots, keep=m.keep, leap=m.leap, back=m.back, **spread, **std
+        ),
         "momentum": lambda: mutators.momentum(size, inertia=m.inertia, **std),
         "layerwise": lambda: mutators.layerwise(networks.groups_of(policy), rate=m.rate, **std),
         "derandomised": lambda: mutators.derandomised(size, rate=m.rate, **std),

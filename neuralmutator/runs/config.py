@@ -48,12 +48,16 @@ class MutatorConfig:
     """All but the dual mutators: (first) step size; the mutator's own default if not given."""
     learning_rate: float = 0.3
     """self-adaptive: std of the log step size's own mutation."""
-    spread: float = 1.5
-    """heavy-tailed, leaping: std of the logarithm of a birth's step size."""
-    leap: float = 0.05
-    """leaping: probability that a child is a fresh policy, and remembers the one that it leapt from."""
-    back: float = 0.05
-    """leaping: probability that a child is the policy that its parent remembers."""
+    spread: float | None = None
+    """heavy-tailed, remembering: std of the log of a birth's step size; the mutator's own default if not given."""
+    slots: int = 8
+    """remembering: how many ancestors a genome remembers."""
+    keep: float = 0.01
+    """remembering: probability that a parent is remembered."""
+    leap: float = 0.1
+    """remembering: probability that a child is a fresh policy; its parent is remembered."""
+    back: float = 0.1
+    """remembering: probability that a child is a policy that its parent remembers."""
     exponent: float = 0.25
     """safe: how much the weights on which the outputs depend most are spared."""
     inertia: float = 0.5
@@ -101,7 +105,7 @@ class Config:
         "gaussian",
         "self-adaptive",
         "heavy-tailed",
-        "leaping",
+        "remembering",
         "safe",
         "momentum",
         "layerwise",
@@ -110,7 +114,7 @@ class Config:
     ] = "dual-mixture"
     """What rewrites a genome: a network in the genome with (dual-mixture) or without (dual-corrector) a Gaussian
     escape; Gaussian noise; noise with a heritable step size; noise of heavy tails, also with a
-    memory of the policy that a lineage last leapt from; noise that spares sensitive weights;
+    memory of ancestors that a lineage can go back to; noise that spares sensitive weights;
     a lineage's momentum; a heritable shape by layer or by weight; the difference of two parents."""
     speciation: bool = False
     """Whether genomes decide by their own compatibility net whom they cross with."""
@@ -162,7 +166,7 @@ MUTATION: dict[str, set[str]] = {
     "gaussian": {"std"},
     "self-adaptive": {"std", "learning_rate"},
     "heavy-tailed": {"std", "spread"},
-    "leaping": {"std", "spread", "leap", "back"},
+    "remembering": {"std", "spread", "slots", "keep", "leap", "back"},
     "safe": {"std", "exponent", "inertia"},
     "momentum": {"std", "inertia"},
     "layerwise": {"std", "rate"},

@@ -25,9 +25,9 @@ MAKE = {  # as it comes, and one whose every noise and correction is off (with t
     "gaussian": (mutators.gaussian, lambda: (mutators.gaussian(std=0), [])),
     "self_adaptive": (mutators.self_adaptive, lambda: (mutators.self_adaptive(std=0, learning_rate=0), [0.0])),
     "heavy_tailed": (lambda: mutators.heavy_tailed(0.03), lambda: (mutators.heavy_tailed(0), [])),
-    "leaping": (
-        lambda: mutators.leaping(POLICY, 0.03, leap=0.0, back=0.0),
-        lambda: (mutators.leaping(POLICY, 0, leap=0.0, back=0.0), []),
+    "remembering": (
+        lambda: mutators.remembering(POLICY, 0.03, keep=0.0, leap=0.0, back=0.0),
+        lambda: (mutators.remembering(POLICY, 0, keep=0.0, leap=0.0, back=0.0), []),
     ),
     "safe": (
         lambda: mutators.safe(POLICY, SEEN, 0.05, inertia=0.5),
@@ -82,12 +82,14 @@ def test_a_partner_that_does_not_cross_is_ignored(case):
     np.testing.assert_allclose(numbers(child), numbers(jax.jit(case.mutator.mutate)(key, case.a).child), atol=1e-6)
 
 
-def test_two_parents_meet_in_the_middle(case):
+def test_two_parents_meet_in_the_middle(case, request):
     """Averaged over many children, a child of two lies closer to the mean than to either parent."""
     keys = jax.random.split(jax.random.key(2), 20)
     children = [case.mutate(key, case.a, case.b, True) for key in keys]
+    first_ones = request.node.callspec.params["case"] == "remembering"  # memories are of one parent
+    other = case.b._replace(mutator=case.a.mutator) if first_ones else case.b
     mean = np.mean([numbers(child) for child in children], axis=0)
-    a, b = numbers(case.a), numbers(case.b)
+    a, b = numbers(case.a), numbers(other)
     to_middle = np.linalg.norm(mean - (a + b) / 2)
     assert to_middle < 0.2 * min(np.linalg.norm(mean - a), np.linalg.norm(mean - b))
 
@@ -156,7 +158,7 @@ TRACED = {  # factories of one traced number
     "self_adaptive std": lambda x: mutators.self_adaptive(x),
     "self_adaptive learning_rate": lambda x: mutators.self_adaptive(learning_rate=x),
     "heavy_tailed spread": lambda x: mutators.heavy_tailed(spread=x),
-    "leaping leap": lambda x: mutators.leaping(POLICY, leap=x, back=0.0),
+    "remembering leap": lambda x: mutators.remembering(POLICY, leap=x, back=0.0),
     "safe exponent": lambda x: mutators.safe(POLICY, SEEN, exponent=x),
     "safe inertia": lambda x: mutators.safe(POLICY, SEEN, inertia=x),
     "momentum inertia": lambda x: mutators.momentum(13, inertia=x),

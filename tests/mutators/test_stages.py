@@ -124,21 +124,52 @@ def test_the_shape_by_weight_remembers_what_made_its_bearer():
         np.testing.assert_allclose(b.mutator, own, atol=1e-5)
 
 
-def test_a_leap_is_remembered_and_can_be_taken_back():
-    """The three kinds of children, each told by what it is and what it remembers; and how often they come."""
-    mutator = stages.chain(constant(0.5), stages.memory(POLICY, leap=0.2, back=0.3))
+def test_ancestors_are_remembered_and_can_be_gone_back_to():
+    """The four kinds of children, each told by what it is and what it remembers; and how often they come."""
+    mutator = stages.chain(constant(0.5), stages.memory(POLICY, slots=3, keep=0.1, leap=0.2, back=0.3))
     parent = genome_of(mutator)
-    children = jax.jit(jax.vmap(mutator.mutate, (0, None)))(jax.random.split(KEY, 2000), parent).child
-    policies, memories = np.asarray(children.policy), np.asarray(children.mutator)
-    old, dormant = np.asarray(parent.policy), np.asarray(parent.mutator)
-    plain = np.all(np.isclose(policies, old + 0.5, atol=1e-5), axis=1)
-    returned = np.all(np.isclose(policies, dormant, atol=1e-5), axis=1)
-    leapt = ~plain & ~returned
-    np.testing.assert_allclose([plain.mean(), returned.mean(), leapt.mean()], [0.5, 0.3, 0.2], atol=0.04)
-    np.testing.assert_array_equal(memories[plain], np.tile(dormant, (plain.sum(), 1)))
-    np.testing.assert_array_equal(memories[~plain], np.tile(old, ((~plain).sum(), 1)))
+    children = jax.jit(jax.vmap(mutator.mutate, (0, None)))(jax.random.split(KEY, 3000), parent).child
+    policies, memories = np.asarray(children.policy), np.asarray(children.mutator).reshape(-1, 3, P)
+    old, remembered = np.asarray(parent.policy), np.asarray(parent.mutator).reshape(3, P)
+    written = np.all(memories == old, axis=2)  # [children, slots]
+    np.testing.assert_array_equal(memories[~written], np.broadcast_to(remembered, memories.shape)[~written])
+    changed = np.all(np.isclose(policies, old + 0.5, atol=1e-5), axis=1)
+    recalled = np.all(np.isclose(policies[:, None], remembered, atol=1e-5), axis=2)
+    returned = recalled.any(axis=1)
+    fresh = ~changed & ~returned
+    keeping = written.any(axis=1)
+    np.testing.assert_array_equal(keeping[fresh], True)
+    np.testing.assert_array_equal(keeping[returned], False)
+    kinds = [(changed & ~keeping).mean(), (changed & keeping).mean(), fresh.mean(), returned.mean()]
+    np.testing.assert_allclose(kinds, [0.4, 0.1, 0.2, 0.3], atol=0.03)
+    np.testing.assert_allclose(recalled[returned].mean(axis=0), 1 / 3, atol=0.06)
+    np.testing.assert_allclose(written[keeping].mean(axis=0), 1 / 3, atol=0.06)
     bound = np.abs(np.asarray(jax.vmap(POLICY.init)(jax.random.split(KEY, 500)))).max(0)
-    assert np.all(np.abs(policies[leapt]) <= bound * 1.05) and len(np.unique(policies[leapt], axis=0)) == leapt.sum()
+    assert np.all(np.abs(policies[fresh]) <= bound * 1.05) and len(np.unique(policies[fresh], axis=0)) == fresh.sum()
+
+
+def test_where_two_cross_the_memories_are_the_first_parents():
+    """Of both parents' means, the memories would be neither's; beside them another stage's part is still the mean."""
+    mutator = stages.chain(constant(0.5), stages.inertia(P), stages.memory(POLICY, 3, keep=1.0, leap=0.0, back=0.0))
+    a, b = genome_of(mutator, 1), genome_of(mutator, 2)
+    a, b = a._replace(mutator=a.mutator + 1.0), b._replace(mutator=b.mutator - 2.0)
+    child = mutator.mutate(KEY, a, b, True).child
+    momentum, memories = np.split(np.asarray(child.mutator), [P])
+    np.testing.assert_allclose(momentum, 0.5 + 0.5 * (a.mutator[:P] + b.mutator[:P]) / 2, rtol=1e-5)
+    memories, expected = memories.reshape(3, P), np.asarray(a.mutator[P:]).reshape(3, P)
+    kept = np.all(memories == np.asarray(a.policy), axis=1)
+    assert kept.sum() == 1
+    np.testing.assert_array_equal(memories[~kept], expected[~kept])
+
+
+def test_a_lineage_goes_back_to_a_policy_of_generations_ago():
+    """A lineage that keeps every parent and then only returns: what comes back are its last ancestors."""
+    keeping = stages.chain(constant(0.5), stages.memory(POLICY, 2, keep=1.0, leap=0.0, back=0.0))
+    returning = stages.chain(constant(0.5), stages.memory(POLICY, 2, keep=0.0, leap=0.0, back=1.0))
+    line = lineage(keeping, 12)
+    children = jax.vmap(returning.mutate, (0, None))(jax.random.split(KEY, 50), line[-1]).child.policy
+    ages = np.round(np.mean(np.asarray(line[-1].policy) - np.asarray(children), axis=1) / 0.5)
+    assert len(set(ages)) == 2 and min(ages) == 1 and max(ages) < 12
 
 
 @pytest.mark.parametrize("factor", [0.0, 0.5, 1.0, 1.5])
@@ -197,7 +228,10 @@ def test_observations_are_of_fresh_policies_at_any_moment():
         (lambda: stages.by_group([0.5]), "groups must be whole numbers of at least 0"),
         (lambda: stages.by_group([]), "groups must be whole numbers of at least 0"),
         (lambda: stages.log_normal(float("nan")), "spread must be a finite number"),
-        (lambda: stages.memory(POLICY, 0.6, 0.5), "leap and back must not be more than 1 together, got 1.1"),
+        (
+            lambda: stages.memory(POLICY, 2, 0.1, 0.6, 0.5),
+            "keep, leap and back must not be more than 1 together, got 1.2",
+        ),
         (lambda: stages.memory(nm.networks.flexible_mlp(2, 1)), "policy must have a fixed topology for memory"),
         (lambda: stages.sensitivity(nm.networks.recurrent(3, 2), SEEN), "policy must have no memory"),
         (lambda: nm.networks.groups_of(POLICY._replace(sizes=())), "network must say the sizes of its 26 parameters"),
