@@ -192,9 +192,9 @@ def memory(policy: Network, slots: int = 8, keep: float = 0.01, leap: float = 0.
     written there; with probability `leap` too, and the child is a fresh draw of the policy's initialiser; with
     probability `back` the child is what stands there. All other children are changed as the stages before say.
 
-    A lineage replaces a slot every ``slots / keep`` births, so its memories are up to some hundred generations old; what
-    it goes back to it does not forget. Where two cross, the memories are the first parent's. Founders remember policies
-    that never lived.
+    A lineage replaces a slot every ``slots / keep`` births, so its memories are up to some hundred generations old;
+    what it goes back to it does not forget. Where two cross, the memories are the first parent's. Founders remember
+    policies that never lived.
 
     Put it last. Leaps and returns are whole only without a decay. Memories of single ancestors, kept for tasks that
     alternate, are as old as diploid genetic algorithms (Goldberg & Smith 1987).
