@@ -43,15 +43,43 @@ def changes(mutator: Mutator, key: jax.Array, genome: Genome, count: int = 64) -
 
 
 def gaussian_null(key: jax.Array, changed: jax.Array) -> jax.Array:
-    """Independent Gaussian changes [m, n] of mean 0, of the same root mean square in every weight."""
-    scale = jnp.sqrt(jnp.mean(changed**2, axis=0))
-    return scale * jax.random.normal(key, changed.shape, changed.dtype)
+    """Gaussian changes [m, n] of mean 0, of the same size weight by weight, and then child by child.
+
+    A weight's noise has the root mean square of that weight's changes; each row then gets the length of its own change.
+    So all has been learnt but directions.
+    """
+    noise = jnp.sqrt(jnp.mean(changed**2, axis=0)) * jax.random.normal(key, changed.shape, changed.dtype)
+    lengths, found = (jnp.linalg.norm(x, axis=1, keepdims=True) for x in (changed, noise))
+    return noise * lengths / jnp.where(found > 0, found, 1.0)
 
 
-def effects(
-    fitness: Fitness, key: jax.Array, genome: Genome, changed: jax.Array, evaluations: int = 8, tolerance: float = 0.0
-) -> Effects:
-    """What changes of a genome are worth, by evaluations with common random numbers.
+class Shape(NamedTuple):
+    """How changes of one genome are shaped, whatever their size, all f32[]; see the functions of the same names."""
+
+    correlation: jax.Array
+    drift_share: jax.Array
+    concentration: jax.Array
+    selectivity: jax.Array
+    untouched: jax.Array
+    excess_kurtosis: jax.Array
+    effective_rank: jax.Array
+
+
+def shape(changed: jax.Array) -> Shape:
+    """All numbers of the shape of changes [m, n]."""
+    return Shape(
+        correlation(changed),
+        drift_share(changed),
+        concentration(changed),
+        selectivity(changed),
+        untouched(changed),
+        excess_kurtosis(changed),
+        effective_rank(changed),
+    )
+
+
+def gains(fitness: Fitness, key: jax.Array, genome: Genome, changed: jax.Array, evaluations: int = 8) -> jax.Array:
+    """Fitness of the changed genomes less that of the genome, f32[m], by evaluations with common random numbers.
 
     Args:
         fitness: the fitness function.
@@ -59,13 +87,11 @@ def effects(
         genome: the parent.
         changed: f32[m, P + M + C].
         evaluations: of the parent and of each child, whose mean counts.
-        tolerance: gain that counts as none, at least 0.
 
     Raises:
-        ValueError: if a number is out of range.
+        ValueError: if `evaluations` is not a whole number of at least 1.
     """
     check.whole(1, evaluations=evaluations)
-    check.number(0, tolerance=tolerance)
     rows = jnp.concatenate([jnp.zeros_like(changed[:1]), changed]) + flatten(genome)
     family = jax.vmap(lambda row: unflatten(row, genome))(rows)
 
@@ -73,13 +99,26 @@ def effects(
         return evaluate(fitness, key, family, 64)[0]
 
     values = jnp.mean(jax.lax.map(once, jax.random.split(key, evaluations)), axis=0)
-    gains = values[1:] - values[0]
+    return values[1:] - values[0]
+
+
+def effects(gained: jax.Array, tolerance: float = 0.0) -> Effects:
+    """What changes of a genome are worth, from the `gains` f32[m] that they bring.
+
+    Args:
+        gained: f32[m].
+        tolerance: gain that counts as none, at least 0.
+
+    Raises:
+        ValueError: if the tolerance is negative.
+    """
+    check.number(0, tolerance=tolerance)
     return Effects(
-        better=jnp.mean(gains > tolerance, dtype=jnp.float32),
-        not_worse=jnp.mean(gains >= -tolerance, dtype=jnp.float32),
-        expected_gain=jnp.mean(jnp.maximum(gains, 0.0)),
-        best_gain=jnp.max(gains),
-        mean_gain=jnp.mean(gains),
+        better=jnp.mean(gained > tolerance, dtype=jnp.float32),
+        not_worse=jnp.mean(gained >= -tolerance, dtype=jnp.float32),
+        expected_gain=jnp.mean(jnp.maximum(gained, 0.0)),
+        best_gain=jnp.max(gained),
+        mean_gain=jnp.mean(gained),
     )
 
 
@@ -108,6 +147,26 @@ def concentration(changed: jax.Array, share: float = 0.9) -> jax.Array:
     power = jnp.sort(jnp.mean(changed**2, axis=0))[::-1]
     carried = jnp.cumsum(power) / jnp.sum(power)
     return (jnp.sum(carried < share * (1 - 1e-6)) + 1) / power.size
+
+
+def selectivity(changed: jax.Array) -> jax.Array:
+    """Largest mean size of a weight's changes over the smallest, f32[]; infinite where a weight never changes.
+
+    Of m changes of white noise of n weights it is above 1 too, the more the fewer changes there are.
+    """
+    sizes = jnp.mean(jnp.abs(changed), axis=0)
+    return jnp.max(sizes) / jnp.min(sizes)
+
+
+def untouched(changed: jax.Array, share: float = 0.1) -> jax.Array:
+    """Share of the weights whose changes have less than `share` of the mean size, f32[].
+
+    Raises:
+        ValueError: unless 0 < share ≤ 1.
+    """
+    check.number(0, 1, open_low=True, share=share)
+    sizes = jnp.mean(jnp.abs(changed), axis=0)
+    return jnp.mean(sizes < share * jnp.mean(sizes), dtype=jnp.float32)
 
 
 def excess_kurtosis(changed: jax.Array) -> jax.Array:

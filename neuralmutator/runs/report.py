@@ -73,7 +73,7 @@ def _of_task(results: Results, task: Task, reference: str) -> str:
         f"## {task.name}\n\n{config.env}, {config.generations} generations × {config.population_size} members × "
         f"{config.episodes} episodes"
     )
-    return f"{heading}\n\n{_table(['method', *COLUMNS, f'P(champion > {reference})'], rows)}"
+    return f"{heading}\n\n{table(['method', *COLUMNS, f'P(champion > {reference})'], rows)}"
 
 
 def _of_changes(results: Results, task: Task, reference: str) -> str:
@@ -90,7 +90,7 @@ def _of_changes(results: Results, task: Task, reference: str) -> str:
         rows.append([method, *cells, "" if method == reference else _said(faster, 2)])
     header = ["method", *(f"after {change}" for change, _ in phases), f"P(faster than {reference})"]
     about = "Generations until 90 % of the score before a change is back, median (runs that never came back):"
-    return f"{about}\n\n{_table(header, rows)}"
+    return f"{about}\n\n{table(header, rows)}"
 
 
 def _phases(task: Task, generations: int) -> list[tuple[int, int]]:
@@ -111,7 +111,7 @@ def _together(results: Results, reference: str) -> str:
             cells.append("" if method == reference else _said(better, 2))
         rows.append([method, *cells])
     header = ["method", "champion", f"P(> {reference})", "named", f"P(> {reference})"]
-    return f"## All tasks, 0 and 1 being their bounds\n\n{_table(header, rows)}"
+    return f"## All tasks, 0 and 1 being their bounds\n\n{table(header, rows)}"
 
 
 def _per_run(values: np.ndarray) -> np.ndarray:
@@ -136,7 +136,8 @@ def _time(times: np.ndarray, limit: int) -> str:
     return f"{'≥ ' if middle >= limit else ''}{middle:.0f}{f' ({never})' if never else ''}"
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown."""
     widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
 
     def line(cells: Sequence[str]) -> str:

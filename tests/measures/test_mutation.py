@@ -60,6 +60,20 @@ def test_concentration_counts_the_weights_that_carry_the_change():
     assert measures.concentration(jnp.ones((3, 100))) == pytest.approx(0.9)
 
 
+def test_selectivity_and_untouched_compare_weights():
+    changed = jnp.array([[1.0, -4.0, 0.0], [-1.0, 2.0, 0.2], [1.0, 3.0, -0.1]])
+    assert measures.selectivity(changed) == pytest.approx(3 / 0.1)
+    assert measures.untouched(changed) == pytest.approx(1 / 3)
+    assert measures.untouched(changed, 1.0) == pytest.approx(2 / 3)
+    assert measures.selectivity(changed.at[:, 2].set(0.0)) == np.inf
+
+
+def test_a_shape_is_all_of_them(noise):
+    found = measures.shape(noise)
+    for name, value in found._asdict().items():
+        np.testing.assert_array_equal(value, getattr(measures, name)(noise))
+
+
 def test_the_null_has_the_same_size_in_every_weight_and_nothing_else(noise):
     shaped = noise * jnp.linspace(0.1, 3, 500) + 1.0
     null = jax.vmap(lambda key: measures.gaussian_null(key, shaped))(jax.random.split(KEY, 50))
@@ -74,7 +88,8 @@ def test_small_steps_on_a_sphere_are_better_half_of_the_time():
     small, large = (std * jax.random.normal(KEY, (4000, 10)) for std in (1e-3, 20.0))
 
     def of(changed):
-        return measures.effects(lambda key, genome: -jnp.sum(genome.policy**2), KEY, genome, changed, evaluations=1)
+        gained = measures.gains(lambda key, genome: -jnp.sum(genome.policy**2), KEY, genome, changed, evaluations=1)
+        return measures.effects(gained)
 
     found = of(small)
     assert found.better == pytest.approx(0.5, abs=0.03) and found.not_worse == pytest.approx(
@@ -88,9 +103,11 @@ def test_common_random_numbers_and_the_tolerance():
     """Noise that all meet alike is no gain; a gain within the tolerance is none."""
     genome = parent(3)
     changed = jnp.array([[0.0, 0, 0], [0.1, 0, 0], [-0.1, 0, 0]])
-    found = measures.effects(lambda key, g: g.policy[0] + 100 * jax.random.normal(key), KEY, genome, changed, 3)
+    gained = measures.gains(lambda key, g: g.policy[0] + 100 * jax.random.normal(key), KEY, genome, changed, 3)
+    np.testing.assert_allclose(gained, [0.0, 0.1, -0.1], atol=1e-4)
+    found = measures.effects(jnp.round(gained, 3))
     assert found.better == pytest.approx(1 / 3) and found.not_worse == pytest.approx(2 / 3)
-    lax = measures.effects(lambda key, g: g.policy[0], KEY, genome, changed, 1, tolerance=0.2)
+    lax = measures.effects(gained, tolerance=0.2)
     assert lax.better == 0 and lax.not_worse == 1
 
 
@@ -100,9 +117,14 @@ def test_common_random_numbers_and_the_tolerance():
         (lambda: measures.changes(nm.mutators.gaussian(), KEY, parent(), 0), "count must be a whole number"),
         (lambda: measures.concentration(jnp.ones((2, 2)), 0.0), r"share must lie in \(0, 1\], got 0.0"),
         (
-            lambda: measures.effects(lambda key, g: 0.0, KEY, parent(), jnp.zeros((1, 10)), tolerance=-1.0),
+            lambda: measures.effects(jnp.zeros(3), tolerance=-1.0),
             "tolerance must be a finite number of at least 0",
         ),
+        (
+            lambda: measures.gains(lambda key, g: 0.0, KEY, parent(), jnp.zeros((1, 10)), 0),
+            "evaluations must be a whole number",
+        ),
+        (lambda: measures.untouched(jnp.ones((2, 2)), 2.0), r"share must lie in \(0, 1\], got 2.0"),
     ],
 )
 def test_bad_arguments_are_refused(call, message):
