@@ -80,12 +80,12 @@ def chain(*stages: Stage) -> Mutator:
 
     def mutate(key: jax.Array, genome: Genome, partner: Genome | None = None, crossing: Any = True) -> Rewriting:
         base = base_of(genome, partner, crossing)
-        parents = (base, genome, partner)
         dtype = jnp.result_type(jnp.float32, base.policy)
         change, made = jnp.zeros(base.policy.shape, dtype), []
         *keys, key_compat = jax.random.split(key, len(stages) + 1)
         for stage, part, k in zip(stages, parts, keys, strict=True):
-            of_stage = Parents(*(_with_part(parent, part) for parent in parents), crossing)
+            second = None if partner is None else _with_part(partner, part)
+            of_stage = Parents(_with_part(base, part), _with_part(genome, part), second, crossing)
             change, own = stage.update(k, of_stage.base.mutator, change, of_stage)
             made.append(own)
         compat = base.compat
@@ -325,9 +325,9 @@ def _fixed(change: Callable[[jax.Array, jax.Array, Parents], jax.Array]) -> Stag
     )
 
 
-def _with_part(genome: Genome | None, part: slice) -> Genome | None:
+def _with_part(genome: Genome, part: slice) -> Genome:
     """The genome with a part of its mutator."""
-    return genome if genome is None else genome._replace(mutator=genome.mutator[part])
+    return genome._replace(mutator=genome.mutator[part])
 
 
 def _rms(x: jax.Array) -> jax.Array:

@@ -21,7 +21,7 @@ def analysis_figure(analyses: "Sequence[Analysis]") -> Figure:
     """Rows of changes along the genome, one for each environment; below, all runs together."""
     first = list({analysis.config.env: analysis for analysis in reversed(analyses)}.values())[::-1]
     figure = new_figure((11.0, 1.9 * len(first) + 5.6), "What the mutators have learnt")
-    maps, summary = figure.subfigures(2, 1, height_ratios=[1.9 * len(first), 5.6])
+    maps, summary = figure.subfigures(2, 1, squeeze=False, height_ratios=[1.9 * len(first), 5.6])[:, 0]
     for axes, analysis in zip(maps.subplots(len(first), 1, squeeze=False)[:, 0], first, strict=True):
         _changes(axes, analysis)
     grid = summary.subplots(2, 2)
