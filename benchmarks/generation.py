@@ -49,12 +49,12 @@ class Options:
 
 
 class Act(nn.Module):
-    """The policy as evosax takes it: an action from an observation and a key."""
+    """The policy as evosax takes it and its users write it: an action from an observation and a key."""
 
     @nn.compact
     def __call__(self, observation: jax.Array, key: jax.Array | None = None) -> jax.Array:
         """The action i32[]."""
-        return jnp.argmax(nm.networks.MLP((4, HIDDEN, 2))(observation))
+        return jnp.argmax(nn.Dense(2, name="dense_1")(jnp.tanh(nn.Dense(HIDDEN, name="dense_0")(observation))))
 
 
 def simple_ga(options: Options, normalise: bool) -> tuple[Callable, Callable]:

@@ -85,11 +85,18 @@ def _of_changes(results: Results, task: Task, reference: str) -> str:
         curve = (results.outcomes[task.name, method].named - low) / (high - low)
         times[method] = np.stack([statistics.recovery(curve, moments, *phase) for phase in phases], axis=1)
     for method, found in times.items():
-        faster = statistics.bootstrap(statistics.probability_of_improvement, -found, -times[reference])
-        cells = [_time(found[:, i], end - change) for i, (change, end) in enumerate(phases)]
+        cells = []
+        for i, (change, end) in enumerate(phases):
+            slower = statistics.probability_of_improvement(-times[reference][:, [i]], -found[:, [i]])
+            beside = "" if method == reference else f" · {slower:.2f}"
+            cells.append(_time(found[:, i], end - change) + beside)
+        faster = statistics.bootstrap(statistics.probability_of_improvement, -times[reference], -found)
         rows.append([method, *cells, "" if method == reference else _said(faster, 2)])
-    header = ["method", *(f"after {change}" for change, _ in phases), f"P(faster than {reference})"]
-    about = "Generations until 90 % of the score before a change is back, median (runs that never came back):"
+    header = ["method", *(f"after {change}" for change, _ in phases), f"P({reference} is faster)"]
+    about = (
+        "Generations until 90 % of the score before a change is back, median (runs that never came back) · "
+        f"probability that {reference} is faster, a tie counted as half:"
+    )
     return f"{about}\n\n{table(header, rows)}"
 
 

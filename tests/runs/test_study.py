@@ -106,6 +106,22 @@ def test_tasks_are_pooled_by_their_bounds(tmp_path):
     assert "## All tasks" in text and "0.625 [0.625, 0.625]" in text and "0.50 [0.50, 0.50]" in text
 
 
+def test_who_is_back_first_after_a_change(tmp_path):
+    """Of three runs of the reference two are back at once and one a generation later; of SNES one, and two never."""
+    study = read(tmp_path, FILE.replace(BALANCE, ""))
+    curves = {
+        "gaussian": np.array([[-10, -10, -10, -10], [-10, -10, -12, -9], [-10, -10, -150, -20.0]]),
+        "SNES": np.array([[-10, -10, -150, -150], [-10, -10, -10, -150], [-10, -10, -150, -150.0]]),
+    }
+    value = np.zeros(3)
+    outcomes = {("Swing", name): Outcome(x, x, x, value, value) for name, x in curves.items()}
+    text = report(studies.Results(study, outcomes, dict.fromkeys(outcomes, "")))
+    rows = {row.split(" | ")[0].strip("| "): row.split(" | ")[1:] for row in text.splitlines() if "|" in row}
+    assert rows["gaussian"][0].strip() == "0"
+    # The pairs: 2 x (0 against 0: a tie) and 2 x 2 wins over never; 1 against 0 lost, 1 against never won twice.
+    assert rows["SNES"][0].strip() == "≥ 2 (2) · 0.78" and rows["SNES"][1].startswith("0.78 [")
+
+
 def test_a_switch_changes_the_order_of_actions_and_back(tmp_path):
     text = FILE.replace('option = "g", values = [10.0, 1.0], at = [2]', "permute = [0], at = [1, 2]")
     study = read(tmp_path, text)
