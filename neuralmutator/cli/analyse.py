@@ -39,12 +39,14 @@ def analyse(options: Analyse) -> int:
     from neuralmutator.runs import analysis
     from neuralmutator.runs.folder import write_text
 
-    found = analysis.analyse(options.runs, options.children, options.evaluations, options.seed)
+    runs = analysis.analyse_runs(options.runs, options.children, options.evaluations, options.seed)
     output = options.output or options.runs[0]
     output.mkdir(parents=True, exist_ok=True)
-    text = analysis.report(found)
+    text = analysis.report(runs)
     write_text(output / "analysis.md", text)
-    analysis_figure(found).savefig(output / "analysis.png", dpi=150)
+    first = {run.config.env: run for run in reversed(runs)}  # of each environment
+    maps = {f"{env}, {run.name}": run.found for env, run in reversed(first.items())}
+    analysis_figure(maps, [run.found for run in runs]).savefig(output / "analysis.png", dpi=150)
     print(text)
     print(output / "analysis.png")
     return 0

@@ -1,7 +1,6 @@
 """The figure of an analysis: what mutators change, how that is shaped, what it is worth, and whose line took over."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -9,22 +8,24 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter, ScalarFormatter
 
 from neuralmutator.plots.style import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, RED, dress, new_figure
-
-if TYPE_CHECKING:
-    from neuralmutator.runs.analysis import Analysis
+from neuralmutator.study.analysis import Analysis
 
 COLOURS = (RED, ORANGE, PURPLE, BLUE, GREY, GREEN)
 SHAPES = (("correlation", "Mean cosine of two changes"), ("concentration", "Share of weights with 90 % of the change"))
 
 
-def analysis_figure(analyses: "Sequence[Analysis]") -> Figure:
-    """Rows of changes along the genome, one for each environment; below, all runs together."""
-    first = list({analysis.config.env: analysis for analysis in reversed(analyses)}.values())[::-1]
-    figure = new_figure((11.0, 1.9 * len(first) + 5.6), "What the mutators have learnt")
-    maps, summary = figure.subfigures(2, 1, squeeze=False, height_ratios=[1.9 * len(first), 5.6])[:, 0]
-    for axes, analysis in zip(maps.subplots(len(first), 1, squeeze=False)[:, 0], first, strict=True):
-        _changes(axes, analysis)
-    grid = summary.subplots(2, 2)
+def analysis_figure(maps: Mapping[str, Analysis], analyses: Sequence[Analysis]) -> Figure:
+    """The figure.
+
+    Args:
+        maps: whose changes are shown along the genome, by what to call them.
+        analyses: that are shown together, one for each run.
+    """
+    figure = new_figure((11.0, 1.9 * len(maps) + 5.6), "What the mutators have learnt")
+    above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=[1.9 * len(maps), 5.6])[:, 0]
+    for axes, (name, analysis) in zip(above.subplots(len(maps), 1, squeeze=False)[:, 0], maps.items(), strict=True):
+        _changes(axes, name, analysis)
+    grid = below.subplots(2, 2)
     for axes, (field, title) in zip(grid[0], SHAPES, strict=True):
         _shapes(axes, analyses, field, title)
     _worth(grid[1, 0], analyses)
@@ -32,7 +33,7 @@ def analysis_figure(analyses: "Sequence[Analysis]") -> Figure:
     return figure
 
 
-def _changes(axes: Axes, analysis: "Analysis") -> None:
+def _changes(axes: Axes, name: str, analysis: Analysis) -> None:
     """Changes as a map: a row is a child, a column a weight."""
     values = analysis.changed
     most = np.quantile(np.abs(values), 0.99) or 1.0
@@ -40,7 +41,7 @@ def _changes(axes: Axes, analysis: "Analysis") -> None:
     for start in analysis.starts[1:]:
         axes.axvline(start - 0.5, color=INK, lw=0.8)
     axes.set_title(
-        f"{analysis.config.env}, {analysis.name}: changes of the champion's policy (lines: layers' weights and biases)",
+        f"{name}: changes of the champion's policy (lines: layers' weights and biases)",
         loc="left",
         fontsize=9,
         color=INK,
@@ -51,7 +52,7 @@ def _changes(axes: Axes, analysis: "Analysis") -> None:
     axes.figure.colorbar(image, ax=axes, pad=0.01, fraction=0.03).ax.tick_params(labelsize=7)
 
 
-def _shapes(axes: Axes, analyses: "Sequence[Analysis]", field: str, title: str) -> None:
+def _shapes(axes: Axes, analyses: Sequence[Analysis], field: str, title: str) -> None:
     """A number of the shape, a dot for each run, by what made the changes."""
     dress(axes)
     sources = list(dict.fromkeys(source for analysis in analyses for source in analysis.shapes))
@@ -65,7 +66,7 @@ def _shapes(axes: Axes, analyses: "Sequence[Analysis]", field: str, title: str) 
     axes.set_title(title, loc="left", fontsize=9, color=INK)
 
 
-def _worth(axes: Axes, analyses: "Sequence[Analysis]") -> None:
+def _worth(axes: Axes, analyses: Sequence[Analysis]) -> None:
     """Share of children that are better, by the size of the change."""
     dress(axes)
     sources = list(dict.fromkeys(source for analysis in analyses for source in analysis.better))
@@ -81,7 +82,7 @@ def _worth(axes: Axes, analyses: "Sequence[Analysis]") -> None:
     axes.legend(fontsize=7, frameon=False)
 
 
-def _founders(axes: Axes, analyses: "Sequence[Analysis]") -> None:
+def _founders(axes: Axes, analyses: Sequence[Analysis]) -> None:
     """Founders of which descendants are left, a line for each run."""
     dress(axes)
     for analysis in analyses:

@@ -113,7 +113,12 @@ def check_study(study: Study) -> None:
     for task in tasks_of(study):
         for method in study.methods:
             for setting in settings_of(study, method):
-                config_of(study, task, setting)
+                config = config_of(study, task, setting)
+                try:
+                    with construction():
+                        build_population(config, build_policy(config), None)
+                except UserError as error:
+                    raise UserError(f"task {task.name}, method {method}: {error}") from error
 
 
 def tasks_of(study: Study) -> list[Task]:

@@ -7,11 +7,12 @@ import pytest
 
 import neuralmutator as nm
 from neuralmutator.cli.main import main
-from neuralmutator.runs import analysis
+from neuralmutator.runs.analysis import analyse_runs, report
 from neuralmutator.runs.builders import build_mutator, build_policy
 from neuralmutator.runs.config import Config, PolicyConfig
 from neuralmutator.runs.errors import UserError
 from neuralmutator.runs.folder import RunFolder
+from neuralmutator.study import analysis
 
 PARENTS = np.array([[[0, 1], [0, 0], [2, 2]], [[0, 0], [0, 2], [1, 1]], [[1, 1], [1, 0], [2, 0]]], np.int32)
 
@@ -35,7 +36,9 @@ def folder_of(path, mutator_params=None, **fields):
 
 def test_momentum_shows_in_its_own_changes_and_in_no_null(tmp_path):
     """A last change of 20 in every weight: children of its own all go that way, an untrained mutator's nowhere."""
-    found = analysis.analyse([folder_of(tmp_path / "a", 20.0), folder_of(tmp_path / "b", -20.0)], 32, 1)
+    found = [
+        run.found for run in analyse_runs([folder_of(tmp_path / "a", 20.0), folder_of(tmp_path / "b", -20.0)], 32, 1)
+    ]
     for each in found:
         shapes = each.shapes
         assert shapes[analysis.OWN].correlation > 0.95 and shapes[analysis.OWN].drift_share > 0.95
@@ -52,9 +55,10 @@ def test_momentum_shows_in_its_own_changes_and_in_no_null(tmp_path):
 
 def test_what_changes_are_worth_is_what_a_loop_says(tmp_path):
     path = folder_of(tmp_path / "a")
-    each = analysis.analyse([path], children=8, evaluations=2)[0]
+    run = analyse_runs([path], children=8, evaluations=2)[0]
+    each = run.found
     assert analysis.ANOTHERS not in each.shapes  # there is no other run
-    policy = build_policy(each.config)
+    policy = build_policy(run.config)
     fitness = jax.jit(nm.fitness.episodes("CartPole-v1", policy, episodes=1, max_steps=20))
     champion = jax.tree.map(jnp.asarray, RunFolder(path).load_champion())
     key = jax.random.split(jax.random.fold_in(jax.random.key(0), 0), 5)[4]
@@ -70,16 +74,17 @@ def test_what_changes_are_worth_is_what_a_loop_says(tmp_path):
 
 
 def test_only_weights_in_use_are_looked_at(tmp_path):
-    each = analysis.analyse([folder_of(tmp_path / "a", mutator="gaussian", policy=PolicyConfig(max_width=32))], 8, 1)[0]
+    path = folder_of(tmp_path / "a", mutator="gaussian", policy=PolicyConfig(max_width=32))
+    each = analyse_runs([path], 8, 1)[0].found
     assert each.changed.shape == (8, 20 * 5 + 21 * 2)
     assert list(each.starts) == [0, 80, 100, 140]
 
 
 def test_the_lineage_is_that_of_the_pedigree(tmp_path):
-    each = analysis.analyse([folder_of(tmp_path / "a")], 4, 1)[0]
-    np.testing.assert_array_equal(each.founders, [3, 2, 1, 1])
-    assert each.takeover == 2
-    text = analysis.report([each])
+    run = analyse_runs([folder_of(tmp_path / "a")], 4, 1)[0]
+    np.testing.assert_array_equal(run.found.founders, [3, 2, 1, 1])
+    assert run.found.takeover == 2
+    text = report([run])
     assert "alone in 1 of 1, from generation 2 on. Self-replication error: 4 in the first generation, 2 in" in text
 
 
@@ -97,13 +102,13 @@ def test_the_command_writes_a_report_and_a_figure(tmp_path, capsys):
     [
         ({"algorithm": "SNES"}, {}, "no mutator to analyse: its algorithm is SNES"),
         ({"host": True}, {}, "was played in Gymnasium"),
-        ({}, {"children": 1}, "children must be at least 2, got 1"),
-        ({}, {"evaluations": 0}, "evaluations must be at least 1, got 0"),
+        ({}, {"children": 1}, "children must be a whole number of at least 2, got 1"),
+        ({}, {"evaluations": 0}, "evaluations must be a whole number of at least 1, got 0"),
     ],
 )
 def test_what_cannot_be_analysed_is_refused(tmp_path, fields, arguments, message):
     with pytest.raises(UserError, match=message):
-        analysis.analyse([folder_of(tmp_path / "a", **fields)], **arguments)
+        analyse_runs([folder_of(tmp_path / "a", **fields)], **arguments)
 
 
 def test_the_command_needs_a_run(capsys):

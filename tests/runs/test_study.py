@@ -144,6 +144,7 @@ def test_a_switch_changes_the_order_of_actions_and_back(tmp_path):
         ('option = "g"', 'option = "g", permute = [0]', "tasks.Swing.switch must have either permute or option"),
         ("checks = 4", "checks = 0", "tasks.Swing.checks must be a whole number of at least 1, got 0"),
         ('env = "CartPole-v1"', "", "task Balance, method gaussian: .*lacks env"),
+        ('"SNES?std_init=0.3"', '"SNEZ"', "task Balance, method SNES: algorithm must be one of .* did you mean SNES"),
         ("seeds = 3", 'seeds = 3\nreference = "PGPE"', "reference must be one of gaussian, SNES, got 'PGPE'"),
         ("seeds = 3", "seeds = 3\nfirst_seed = 1", "first_seed must be at least tuning_seeds = 2, got 1"),
         ("[methods.SNES]", "[methods.SNES", "is not TOML"),
