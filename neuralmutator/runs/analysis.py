@@ -123,7 +123,7 @@ def _of_group(env: str, mutator: str, runs: Sequence[Analysed]) -> str:
     worth = [
         [
             source,
-            *(_spread([x.sizes[source][i] for x in found]) for i in (0,)),
+            _spread([x.sizes[source][0] for x in found]),
             *(_spread([100 * x.better[source][i] for x in found]) for i in range(len(FACTORS))),
             *(_spread([x.gain[source][i] for x in found]) for i in range(len(FACTORS))),
         ]

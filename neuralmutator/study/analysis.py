@@ -25,8 +25,8 @@ class Analysis(NamedTuple):
     starts: np.ndarray  # i64[arrays] where each of the policy's arrays begins among these weights
     shapes: Mapping[str, measures.Shape]  # by what made the changes
     sizes: Mapping[str, np.ndarray]  # f64[factors] root mean square of the changes
-    better: Mapping[str, np.ndarray]  # f64[factors] share of children that are better than the genome
-    gain: Mapping[str, np.ndarray]  # f64[factors] mean of what children gain, a loss counted as nothing
+    better: Mapping[str, np.ndarray]  # f32[factors] share of children that are better than the genome
+    gain: Mapping[str, np.ndarray]  # f32[factors] mean of what children gain, a loss counted as nothing
     founders: np.ndarray  # i64[G + 1] founders of which descendants are left
     takeover: int | None  # generation from which on there is one
 
@@ -83,7 +83,7 @@ def analyse(
     whole = jnp.zeros((scaled.shape[0] * children, flatten(genome).size))
     whole = whole.at[:, np.flatnonzero(used)].set(scaled.reshape(-1, used.sum()))
     gained = jax.jit(partial(measures.gains, fitness, evaluations=evaluations))(key_gains, genome, whole)
-    gained = np.asarray(gained, float).reshape(len(made), len(FACTORS), children)
+    worth = jax.device_get(jax.vmap(jax.vmap(measures.effects))(gained.reshape(len(made), len(FACTORS), children)))
     lines = measures.founders(jnp.asarray(np.asarray(parents)))
     founders = np.asarray(jnp.sum(measures.shares(lines) > 0, axis=1))
     takeover = int(measures.takeover(lines))
@@ -92,8 +92,8 @@ def analyse(
         np.flatnonzero(np.diff(groups_of(policy)[used], prepend=-1)),
         {source: jax.device_get(jax.jit(measures.shape)(x)) for source, x in made.items()},
         {source: np.sqrt(np.mean(np.square(x), dtype=float)) * np.array(FACTORS) for source, x in made.items()},
-        {source: np.mean(gained[i] > 0, axis=1) for i, source in enumerate(made)},
-        {source: np.mean(np.maximum(gained[i], 0), axis=1) for i, source in enumerate(made)},
+        {source: worth.better[i] for i, source in enumerate(made)},
+        {source: worth.expected_gain[i] for i, source in enumerate(made)},
         founders,
         takeover if takeover < len(founders) else None,
     )
