@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, NullFormatter, ScalarFormatter
+from matplotlib.ticker import MaxNLocator, NullLocator
 
 from neuralmutator.plots.style import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, RED, dress, new_figure
 from neuralmutator.study.analysis import Analysis
@@ -88,8 +88,11 @@ def _founders(axes: Axes, analyses: Sequence[Analysis]) -> None:
     for analysis in analyses:
         axes.plot(analysis.founders, color=BLUE, lw=1, alpha=0.7)
     axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(ScalarFormatter())
-    axes.yaxis.set_minor_formatter(NullFormatter())
+    most = max(int(analysis.founders[0]) for analysis in analyses)
+    ticks = [step * 10**power for power in range(6) for step in (1, 2, 5) if step * 10**power <= most]
+    axes.set_yticks(ticks, [str(tick) for tick in ticks])
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.set_ylim(bottom=0.9)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_title("Founders with descendants", loc="left", fontsize=9, color=INK)
     axes.set_xlabel("generation", fontsize=8, color=INK)
