@@ -80,14 +80,17 @@ def observe(
         genome = Genome(policy.init(key_policy), nothing, nothing, nothing.astype(jnp.int32), jnp.float32(0))
         fixed, life = player.begin(key_episode)
 
-        def step(_: jax.Array, life: Life) -> Life:
-            return player.move(fixed, life, *player.think(genome, life.memory, life.observation))
+        def step(carry: tuple[Life, jax.Array]) -> tuple[Life, jax.Array]:
+            # Each observation takes the place of the one before with probability 1 / t: all are as likely in the end.
+            life, kept = carry
+            here = jax.random.randint(jax.random.fold_in(key_moment, life.length), (), 0, life.length + 1) == 0
+            kept = jnp.where(here, player.see(life.observation), kept)
+            return player.move(fixed, life, *player.think(genome, life.memory, life.observation)), kept
 
-        whole = jax.lax.while_loop(lambda life: life.alive, lambda life: step(jnp.int32(0), life), life)
-        moment = jax.random.randint(key_moment, (), 0, whole.length)
-        return player.see(jax.lax.fori_loop(0, moment, step, life).observation)
+        first = life, player.see(life.observation)
+        return jax.lax.while_loop(lambda carry: carry[0].alive, step, first)[1]
 
-    return jax.vmap(one)(jax.random.split(key, count))
+    return jax.jit(jax.vmap(one))(jax.random.split(key, count))
 
 
 @dataclass(frozen=True, eq=False)

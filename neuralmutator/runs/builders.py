@@ -31,7 +31,7 @@ def build_policy(config: Config) -> networks.Network:
         ValueError: if the environment is unknown, or has no flat observations where the policy wants them.
     """
     check_size(config.policy)
-    shape, act = sizes(config)
+    shape, act = _sizes(config.env, config.host)
     kind, p = config.policy.kind, config.policy
     if kind == "auto":
         kind = "cnn" if _are_images(shape) else "flexible" if config.algorithm is None else "mlp"
@@ -50,16 +50,17 @@ def build_policy(config: Config) -> networks.Network:
     return networks.mlp(shape[0], act, p.hidden)
 
 
-def sizes(config: Config) -> tuple[tuple[int, ...], int]:
+@lru_cache
+def _sizes(env: str, host: bool) -> tuple[tuple[int, ...], int]:
     """Shape of an observation as a policy sees it, and the number of outputs that an action needs."""
-    if config.host:
-        name, arguments = envs.in_gymnasium(config.env)
+    if host:
+        name, arguments = envs.in_gymnasium(env)
         return fitness.host.sizes(name, arguments)
     try:
-        task = envs.task(config.env)
+        task = envs.task(env)
     except ValueError as error:
-        if envs.in_gymnasium(config.env)[0] in _gymnasium_names():
-            raise ValueError(f"{config.env} has no version in JAX: add --host to play it in Gymnasium") from error
+        if envs.in_gymnasium(env)[0] in _gymnasium_names():
+            raise ValueError(f"{env} has no version in JAX: add --host to play it in Gymnasium") from error
         raise
     return task.observation.shape, task.num_outputs
 
@@ -152,7 +153,7 @@ def build_host_evolution(config: Config, workers: int = 0) -> tuple[Evolution, f
 def _evolution(config: Config) -> Evolution:
     """One for all seeds of a configuration, which then share a program."""
     policy = build_policy(config)
-    images = _are_images(sizes(config)[0])
+    images = _are_images(_sizes(config.env, config.host)[0])
 
     def task(episodes: int) -> Fitness:
         score = fitness.episodes(config.env, policy, episodes=episodes, max_steps=config.max_steps)

@@ -116,7 +116,9 @@ def check_study(study: Study) -> None:
                 config = config_of(study, task, setting)
                 try:
                     with construction():
-                        build_population(config, build_policy(config), None)
+                        policy = build_policy(config)
+                        # Traced, so that nothing is computed: a mutator may want to see episodes.
+                        jax.eval_shape(lambda: build_population(config, policy, None).init(jax.random.key(0)))
                 except UserError as error:
                     raise UserError(f"task {task.name}, method {method}: {error}") from error
 
