@@ -4,6 +4,7 @@ import itertools
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -116,11 +117,14 @@ def check_study(study: Study) -> None:
                 config = config_of(study, task, setting)
                 try:
                     with construction():
-                        policy = build_policy(config)
                         # Traced, so that nothing is computed: a mutator may want to see episodes.
-                        jax.eval_shape(lambda: build_population(config, policy, None).init(jax.random.key(0)))
+                        jax.eval_shape(partial(_founders, config), jax.random.key(0))
                 except UserError as error:
                     raise UserError(f"task {task.name}, method {method}: {error}") from error
+
+
+def _founders(config: Config, key: jax.Array) -> Any:
+    return build_population(config, build_policy(config), None).init(key)
 
 
 def tasks_of(study: Study) -> list[Task]:
