@@ -14,7 +14,7 @@ from neuralmutator.runs.automata import BUNDLED, load, pack
 from neuralmutator.runs.errors import construction
 from neuralmutator.runs.film import FilmConfig, film
 from neuralmutator.runs.foreign import Order, import_automaton
-from neuralmutator.runs.nca import NcaConfig
+from neuralmutator.runs.nca_config import NcaConfig
 from neuralmutator.runs.page import write_page
 from neuralmutator.runs.targets import load_target
 

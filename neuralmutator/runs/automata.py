@@ -17,7 +17,7 @@ from neuralmutator import nca
 from neuralmutator.core import check
 from neuralmutator.runs.errors import RunError
 from neuralmutator.runs.folder import RunFolder
-from neuralmutator.runs.nca import NcaConfig
+from neuralmutator.runs.nca_config import NcaConfig
 from neuralmutator.runs.serialise import from_dict
 from neuralmutator.runs.targets import MOST_CELLS
 

@@ -1,7 +1,6 @@
 """Runs of cellular automata: from a configuration to a finished run folder."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +10,11 @@ import numpy as np
 
 from neuralmutator import nca
 from neuralmutator.core import check
+from neuralmutator.runs.automata import load
 from neuralmutator.runs.errors import RunError, UserError, construction
+from neuralmutator.runs.film import FilmConfig, film
 from neuralmutator.runs.folder import RunFolder
+from neuralmutator.runs.nca_config import NcaConfig
 from neuralmutator.runs.runner import is_finite
 from neuralmutator.runs.serialise import check_types
 from neuralmutator.runs.story import Columns, Rows, Run, Story
@@ -26,38 +28,6 @@ STRIP = (0, 8, 16, 24, 32, 40, 48, 64, 80, 96, 128, 200, 300, 400, 600, 800)
 
 POOL_SHOWN = 60
 """Grids of the pool that a run folder keeps a picture of."""
-
-
-@dataclass(frozen=True)
-class NcaConfig:
-    """A training of a growing automaton; the defaults are the article's."""
-
-    target: str = "newt"
-    """An image file with alpha; newt (bundled); an emoji or its Unicode name (lizard), with the Noto colour font."""
-    regime: nca.Regime = "growing"
-    """What rollouts start from: the seed; a pool of what grew before; the same, some of it damaged."""
-    steps: int = 8000
-    """Training steps."""
-    size: int = 40
-    """Longer side of the target, cells."""
-    padding: int = 16
-    """Empty cells on each side of it."""
-    channels: int = 16
-    """Numbers in a cell; four of them are its colour."""
-    hidden: int = 128
-    """Neurons of a cell's network."""
-    fire_rate: float = 0.5
-    """Probability that a cell changes in an update."""
-    learning_rate: float = 2e-3
-    """Step size of Adam."""
-    drop_at: int = 2000
-    """Training step from which on the learning rate is a tenth."""
-    batch_size: int = 8
-    """Rollouts in a training step."""
-    pool_size: int = 1024
-    """Grids in the pool (persistent, regenerating)."""
-    seed: int = 0
-    """Seed of everything random in the run."""
 
 
 def build(config: NcaConfig) -> tuple[nca.Automaton, np.ndarray, nca.Trainer]:
@@ -161,8 +131,6 @@ def _figure(folders: list[RunFolder], title: str | None) -> "Figure":
 def _pictures(folder: RunFolder) -> Mapping[str, "Figure"]:
     """The film strip, and the sheet of the pool where there is one."""
     from neuralmutator.plots.nca import film_strip, pool_sheet
-    from neuralmutator.runs.automata import load
-    from neuralmutator.runs.film import FilmConfig, film
 
     model = load(folder.path)
     frames = film(model, FilmConfig(steps=max(STRIP))) / 255

@@ -11,7 +11,7 @@ from neuralmutator.core import each
 from neuralmutator.runs.automata import Model, load, pack
 from neuralmutator.runs.config import Config
 from neuralmutator.runs.folder import RunError, RunFolder
-from neuralmutator.runs.nca import NcaConfig
+from neuralmutator.runs.nca_config import NcaConfig
 from neuralmutator.runs.targets import load_target
 
 SMALL = NcaConfig(size=8, padding=5, channels=6, hidden=8, regime="persistent")

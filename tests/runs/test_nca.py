@@ -8,7 +8,8 @@ from neuralmutator.runs import execute
 from neuralmutator.runs.automata import load
 from neuralmutator.runs.errors import InterruptedRunError, RunError
 from neuralmutator.runs.folder import RunFolder
-from neuralmutator.runs.nca import NcaConfig, build_run
+from neuralmutator.runs.nca import build_run
+from neuralmutator.runs.nca_config import NcaConfig
 
 SMALL = NcaConfig(size=8, padding=5, channels=6, hidden=8, steps=20, pool_size=12, batch_size=2, regime="persistent")
 
