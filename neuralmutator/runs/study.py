@@ -4,7 +4,7 @@ import itertools
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from neuralmutator import envs, fitness, networks
-from neuralmutator.core import Fitness
+from neuralmutator.core import Fitness, Genome
+from neuralmutator.population import Evolution
 from neuralmutator.runs.arrays import read, write
 from neuralmutator.runs.builders import build_policy, build_population
 from neuralmutator.runs.config import ALGORITHM, Config, check
@@ -291,17 +292,37 @@ def _cell(study: Study, cell: Cell, path: Path, tell: Callable[[str], None]) -> 
     tell(cell.name)
     config = config_of(study, cell.task, cell.setting)
     seeds = range(study.tuning_seeds) if cell.tuning else range(study.first_seed, study.first_seed + study.seeds)
-    with construction():
-        policy = build_policy(config)
-        score = build_fitness(config, policy, cell.task.switch)
-        evolution = build_population(config, policy, score)
     keys = jax.vmap(jax.random.key)(jnp.array(seeds, jnp.uint32))
+    with construction():
+        evolution, score = _method(config, cell.task.switch)
     protocol = Protocol(checks=cell.task.checks)
-    judged = jax.jit(lambda keys: judge_seeds(evolution, score, keys, config.generations, protocol))(keys)
-    outcome = Outcome(*(np.asarray(x) for x in judged))
+    outcome = judge_seeds(evolution, score, keys, config.generations, protocol, _what_acts)
     file.parent.mkdir(exist_ok=True)
     write(file, outcome._asdict())
     return outcome
+
+
+@lru_cache
+def _method(config: Config, switch: Switch | None) -> tuple[Evolution, Fitness]:
+    """Kept, as what is compiled for tuning seeds serves the fresh ones as well."""
+    algorithm = config.algorithm if config.policy.kind == "auto" else None  # else no matter to the policy
+    same = Config(
+        config.env, episodes=config.episodes, max_steps=config.max_steps, policy=config.policy, algorithm=algorithm
+    )
+    policy, score = _task(same, switch)
+    return build_population(config, policy, score), score
+
+
+@lru_cache
+def _task(config: Config, switch: Switch | None) -> tuple[networks.Network, Fitness]:
+    """Kept, as all methods of a task share it, and so what is compiled to evaluate them."""
+    policy = build_policy(config)
+    return policy, build_fitness(config, policy, switch)
+
+
+def _what_acts(genome: Genome) -> Genome:
+    """A genome without the parts that no episode depends on."""
+    return genome._replace(mutator=genome.mutator[..., :0], compat=genome.compat[..., :0])
 
 
 def moments_of(study: Study, task: Task) -> np.ndarray:

@@ -4,6 +4,7 @@ A champion is named from equally many re-evaluations, whatever the method, and i
 the member that a generation's own evaluations call its best, at moments along the way.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
@@ -49,10 +50,19 @@ def check_moments(generations: int, checks: int) -> np.ndarray:
     return np.unique(np.round(np.linspace(0, generations - 1, min(checks, generations))).astype(int))
 
 
+class Trail(NamedTuple):
+    """What a run leaves behind to be judged."""
+
+    named: Genome  # [checks] the best by their generation's own evaluations
+    population: Genome  # [N] of the last generation
+    means: Numbers  # f32[G], as `Outcome.population`
+    bests: Numbers  # f32[G], as `Outcome.best`
+
+
 def judge(
     evolution: Evolution, fitness: Fitness, key: jax.Array, generations: int, protocol: Protocol = STANDARD
 ) -> Outcome:
-    """Runs an evolution and judges it; pure, so that all seeds of a method can be one program.
+    """Runs an evolution and judges it; pure.
 
     The run itself is that of ``nm.run(evolution, key, generations)``.
 
@@ -67,9 +77,75 @@ def judge(
         ValueError: if a number is below 1.
     """
     check.whole(1, generations=generations, **protocol._asdict())
-    moments = jnp.asarray(check_moments(generations, protocol.checks))
+    return _appraise(fitness, key, _live(evolution, key, generations, protocol.checks), generations, protocol)
+
+
+def judge_seeds(
+    evolution: Evolution,
+    fitness: Fitness,
+    keys: jax.Array,
+    generations: int,
+    protocol: Protocol = STANDARD,
+    phenotype: Callable[[Genome], Genome] = lambda genome: genome,
+) -> Outcome:
+    """`judge` for several keys [S], spread over all devices; an `Outcome` of NumPy arrays with a leading axis [S].
+
+    Two programs are compiled, and kept: that of the runs for a method, and that of the evaluations for a fitness and
+    the shapes of what it sees. On a CPU a device runs one seed after another, so that a fitness that switches computes
+    only the one whose turn it is; on an accelerator all at once.
+
+    Args:
+        evolution: see `judge`.
+        fitness: see `judge`.
+        keys: [S], from ``jax.random.key``.
+        generations: see `judge`.
+        protocol: see `judge`.
+        phenotype: what of genomes, with any leading axes, the fitness depends on. Methods whose genomes differ only in
+            the rest share the program of the evaluations.
+
+    Raises:
+        ValueError: if a number is below 1.
+    """
+    check.whole(1, generations=generations, **protocol._asdict())
+    count, devices = keys.shape[0], len(jax.devices())
+    batch = devices if jax.default_backend() == "cpu" else -(-count // devices) * devices
+    found = []
+    for start in range(0, count, batch):
+        some = keys[np.arange(start, start + batch) % count]  # as many for each device; some may be done twice
+        trails = _live_all(evolution, some, generations, protocol.checks)
+        seen = trails._replace(named=phenotype(trails.named), population=phenotype(trails.population))
+        found.append(jax.tree.map(np.asarray, _appraise_all(fitness, some, seen, generations, protocol)))
+    return Outcome(*(np.concatenate(parts)[:count] for parts in zip(*found, strict=True)))
+
+
+@partial(jax.jit, static_argnums=(0, 2, 3))
+def _live_all(evolution: Evolution, keys: jax.Array, generations: int, checks: int) -> Trail:
+    return _on_devices(lambda key: _live(evolution, key, generations, checks), keys)
+
+
+@partial(jax.jit, static_argnums=(0, 3, 4))
+def _appraise_all(fitness: Fitness, keys: jax.Array, trails: Trail, generations: int, protocol: Protocol) -> Outcome:
+    return _on_devices(lambda key, trail: _appraise(fitness, key, trail, generations, protocol), keys, trails)
+
+
+def _on_devices(function: Callable, *args: Any) -> Any:
+    """`function` of every member along the leading axis of all `args`, a multiple of the number of devices."""
+
+    def many(args: tuple) -> Any:
+        if jax.default_backend() == "cpu":
+            return jax.lax.map(lambda args: function(*args), args)
+        return jax.vmap(function)(*args)
+
+    devices = jax.devices()
+    if len(devices) == 1:
+        return many(args)
+    mesh, seeds = Mesh(np.array(devices), ("seeds",)), PartitionSpec("seeds")
+    return jax.shard_map(many, mesh=mesh, in_specs=(seeds,), out_specs=seeds, check_vma=False)(args)
+
+
+def _live(evolution: Evolution, key: jax.Array, generations: int, checks: int) -> Trail:
+    moments = jnp.asarray(check_moments(generations, checks))
     key_init, key_run = jax.random.split(key)
-    key_named, key_first, key_second, key_test = jax.random.split(jax.random.fold_in(key, 1), 4)
 
     def generation(t: jax.Array, carry: tuple) -> tuple:
         state, _, means, bests = carry
@@ -79,25 +155,35 @@ def judge(
         means = means.at[t].set(seen.metrics["fitness_mean"])
         return state, (named, population), means, bests.at[t].set(seen.metrics["fitness_best"])
 
-    def until(carry: tuple, moment: jax.Array) -> tuple[tuple, jax.Array]:
+    def until(carry: tuple, moment: jax.Array) -> tuple[tuple, Genome]:
         start, carry = carry
         carry = jax.lax.fori_loop(start, moment + 1, generation, carry)
-        key = jax.random.fold_in(key_named, moment)
-        worth = _mean_worth(fitness_at(fitness, moment), key, carry[1][0], protocol.of_named)
-        return (moment + 1, carry), worth
+        return (moment + 1, carry), carry[1][0]
 
     state = evolution.init(key_init)
     empty = jnp.full(generations, jnp.nan, jnp.float32)
     beginning = (state, (take(state.population, jnp.int32(0)), state.population), empty, empty)
     (_, carry), named = jax.lax.scan(until, (jnp.zeros((), moments.dtype), beginning), moments)
     (_, population), means, bests = carry[1:]
+    return Trail(named, population, means, bests)
+
+
+def _appraise(fitness: Fitness, key: jax.Array, trail: Trail, generations: int, protocol: Protocol) -> Outcome:
+    key_named, key_first, key_second, key_test = jax.random.split(jax.random.fold_in(key, 1), 4)
+    moments = jnp.asarray(check_moments(generations, protocol.checks))
+
+    def worth(row: tuple[jax.Array, Genome]) -> jax.Array:
+        moment, named = row
+        return _mean_worth(fitness_at(fitness, moment), jax.random.fold_in(key_named, moment), named, protocol.of_named)
+
+    named = jax.lax.map(worth, (moments, trail.named))
     last = fitness_at(fitness, jnp.int32(generations - 1))
-    champion = _champion(last, key_first, key_second, population, protocol)
-    centre = jax.tree.map(lambda x: x[0], population)._replace(policy=jnp.mean(population.policy, axis=0))
+    champion = _champion(last, key_first, key_second, trail.population, protocol)
+    centre = jax.tree.map(lambda x: x[0], trail.population)._replace(policy=jnp.mean(trail.population.policy, axis=0))
     keys = jax.random.split(key_test)
     return Outcome(
-        means,
-        bests,
+        trail.means,
+        trail.bests,
         named,
         _mean_worth(last, keys[0], champion, protocol.test),
         _mean_worth(last, keys[1], centre, protocol.test),
@@ -126,22 +212,3 @@ def _champion(
     second = _worth(fitness, key_second, take(population, finalists), protocol.second)
     both = (protocol.first * first[finalists] + protocol.second * second) / (protocol.first + protocol.second)
     return take(population, finalists[jnp.argmax(jnp.where(jnp.isfinite(both), both, -jnp.inf))])
-
-
-def judge_seeds(
-    evolution: Evolution, fitness: Fitness, keys: jax.Array, generations: int, protocol: Protocol = STANDARD
-) -> Any:
-    """`judge` for several keys [S] in one program; an `Outcome` with a leading axis [S].
-
-    The seeds are spread over all devices. On a CPU those of a device run one after another, so that a fitness that
-    switches computes only the one whose turn it is; on an accelerator all at once.
-    """
-    one = partial(judge, evolution, fitness, generations=generations, protocol=protocol)
-    many = partial(jax.lax.map, one) if jax.default_backend() == "cpu" else jax.vmap(one)
-    devices, count = jax.devices(), keys.shape[0]
-    if len(devices) == 1:
-        return many(keys)
-    mesh, seeds = Mesh(np.array(devices), ("seeds",)), PartitionSpec("seeds")
-    rows = np.arange(-(-count // len(devices)) * len(devices)) % count  # as many for each; some may be done twice
-    outcomes = jax.shard_map(many, mesh=mesh, in_specs=seeds, out_specs=seeds, check_vma=False)(keys[rows])
-    return jax.tree.map(lambda x: x[:count], outcomes)

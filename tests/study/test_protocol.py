@@ -62,8 +62,26 @@ def test_named_and_champion_are_worth_what_fresh_evaluations_say(evolution, judg
 
 def test_several_seeds_are_several_runs(evolution, judged):
     keys = jnp.stack([jax.random.key(1), KEY])
-    many = jax.jit(lambda keys: judge_seeds(evolution, noisy, keys, GENERATIONS, PROTOCOL))(keys)
+    many = judge_seeds(evolution, noisy, keys, GENERATIONS, PROTOCOL)
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x[1], y, rtol=1e-4), many, judged)
+
+
+def test_methods_share_the_program_of_what_their_fitness_sees(evolution, judged):
+    from neuralmutator.study import protocol
+
+    def policies(genome):
+        return genome._replace(mutator=genome.mutator[..., :0])
+
+    protocol._appraise_all.clear_cache()
+    keys = jnp.stack([KEY, jax.random.key(1), jax.random.key(2)])
+    other = nm.evolution(POLICY, nm.mutators.self_adaptive(0.3), noisy, population_size=SIZE)
+    many = [
+        judge_seeds(e, noisy, keys[:n], GENERATIONS, PROTOCOL, policies) for e in (evolution, other) for n in (1, 3)
+    ]
+    assert protocol._appraise_all._cache_size() == 1
+    for found in many[:2]:
+        jax.tree.map(lambda x, y: np.testing.assert_allclose(x[0], y, rtol=1e-4), found, judged)
+    assert many[3].champion.shape == (3,) and not np.allclose(many[3].population, many[1].population)
 
 
 def compare_devices():
@@ -71,7 +89,7 @@ def compare_devices():
     jax.config.update("jax_num_cpu_devices", 3)
     evolution = nm.evolution(POLICY, nm.mutators.gaussian(0.3), noisy, population_size=SIZE)
     keys = jax.vmap(jax.random.key)(jnp.arange(4))
-    many = jax.jit(lambda keys: judge_seeds(evolution, noisy, keys, GENERATIONS, PROTOCOL))(keys)
+    many = judge_seeds(evolution, noisy, keys, GENERATIONS, PROTOCOL)
     one = jax.jit(lambda key: judge(evolution, noisy, key, GENERATIONS, PROTOCOL))
     for i, key in enumerate(keys):
         jax.tree.map(lambda x, y, i=i: np.testing.assert_allclose(x[i], y, rtol=1e-4), many, one(key))
