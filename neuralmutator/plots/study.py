@@ -35,7 +35,7 @@ def curves_figure(panels: Sequence[Panel], title: str) -> Figure:
         for i, (method, curves) in enumerate(panel.curves.items()):
             low, high = statistics.interval(_over_runs, curves, draws=DRAWS)
             axes.fill_between(panel.moments, low, high, color=_colour(i), alpha=0.13, lw=0)
-            axes.plot(panel.moments, _over_runs(curves), color=_colour(i), lw=1.6, label=method)
+            axes.plot(panel.moments, _over_runs(curves), color=_colour(i), ls=_dashes(i), lw=1.6, label=method)
         for change in panel.changes:
             axes.axvline(change, color=GREY, lw=0.8, ls=":")
         axes.set_title(panel.title, loc="left", fontsize=10, fontweight="bold", color=INK)
@@ -65,7 +65,9 @@ def together_figure(champions: Mapping[str, np.ndarray], named: Mapping[str, np.
             value, low, high = statistics.bootstrap(statistics.iqm, scores[method])
             bars.plot([low, high], [row + shift] * 2, color=colour, lw=2)
             bars.plot(value, row + shift, marker, ms=5, mfc=face, mec=colour)
-        profiles.plot(thresholds, statistics.profile(champions[method], thresholds), color=colour, lw=1.6)
+        profiles.plot(
+            thresholds, statistics.profile(champions[method], thresholds), color=colour, ls=_dashes(row), lw=1.6
+        )
     bars.set_yticks(range(len(champions)), list(champions), fontsize=8)
     bars.invert_yaxis()
     bars.set_title("● champion   □ named, mean over the run", loc="left", fontsize=9, color=INK)
@@ -84,3 +86,8 @@ def _over_runs(curves: np.ndarray) -> np.ndarray:
 
 def _colour(i: int) -> str:
     return COLOURS[i % len(COLOURS)]
+
+
+def _dashes(i: int) -> str:
+    """So that methods of one colour can be told apart."""
+    return ("-", "--", "-.")[i // len(COLOURS) % 3]
