@@ -84,18 +84,23 @@ def _of_changes(results: Results, task: Task, reference: str) -> str:
     for method in results.study.methods:
         curve = (results.outcomes[task.name, method].named - low) / (high - low)
         times[method] = np.stack([statistics.recovery(curve, moments, *phase) for phase in phases], axis=1)
+    lengths = [end - change for change, end in phases]
+    lost = {method: np.minimum(found, lengths).sum(axis=1, keepdims=True) for method, found in times.items()}
     for method, found in times.items():
         cells = []
         for i, (change, end) in enumerate(phases):
             slower = statistics.probability_of_improvement(-times[reference][:, [i]], -found[:, [i]])
             beside = "" if method == reference else f" · {slower:.2f}"
             cells.append(_time(found[:, i], end - change) + beside)
-        faster = statistics.bootstrap(statistics.probability_of_improvement, -times[reference], -found)
-        rows.append([method, *cells, "" if method == reference else _said(faster, 2)])
-    header = ["method", *(f"after {change}" for change, _ in phases), f"P({reference} is faster)"]
+        faster = statistics.bootstrap(statistics.probability_of_improvement, -lost[reference], -lost[method])
+        beside = "" if method == reference else f" · {_said(faster, 2)}"
+        rows.append([method, *cells, f"{np.median(lost[method]):.0f}{beside}"])
+    header = ["method", *(f"after {change}" for change, _ in phases), "in all"]
     about = (
         "Generations until 90 % of the score before a change is back, median (runs that never came back) · "
-        f"probability that {reference} is faster, a tie counted as half:"
+        f"probability that {reference} is faster, a tie counted as half. In all: their sum in a run, a phase in which "
+        "nothing came back counted whole. A method that never came back has nothing to come back to after the next "
+        "change:"
     )
     return f"{about}\n\n{table(header, rows)}"
 

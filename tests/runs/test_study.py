@@ -84,7 +84,7 @@ def test_the_setting_is_that_of_the_tuning_seeds(finished):
 
 def test_the_report_names_tasks_methods_and_recovery(finished):
     text = report(finished[1])
-    for part in ("## Swing", "gaussian (", "SNES", "P(champion > gaussian)", "after 2"):
+    for part in ("## Swing", "gaussian (", "SNES", "P(champion > gaussian)", "after 2", "in all"):
         assert part in text
     champion = np.sort(finished[1].outcomes["Swing", "SNES"].champion)
     assert f"{champion.mean():.1f} [" in text  # of three values none is cut
