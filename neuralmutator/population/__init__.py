@@ -2,6 +2,7 @@
 
 from neuralmutator.population import baselines, selection, speciation
 from neuralmutator.population.ablations import Ablated, ablated
+from neuralmutator.population.archipelago import Islands, islands
 from neuralmutator.population.baselines import AsEvosax, evosax
 from neuralmutator.population.founders import Founders, track_founders
 from neuralmutator.population.generation import evolution, run
@@ -16,6 +17,7 @@ __all__ = [
     "Founders",
     "Generation",
     "Hall",
+    "Islands",
     "Moments",
     "Normalised",
     "State",
@@ -24,6 +26,7 @@ __all__ = [
     "evolution",
     "evosax",
     "hall_of_fame",
+    "islands",
     "normalise_observations",
     "run",
     "selection",

@@ -7,8 +7,8 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from neuralmutator.core import Genome, Info, PyTree, check
-from neuralmutator.population.types import Evolution, Generation
+from neuralmutator.core import Genome, Info, check
+from neuralmutator.population.types import Evolution, Generation, with_population
 
 Kind = Literal["shuffled", "frozen", "mean"]
 
@@ -88,14 +88,7 @@ def _update(
     new = old._replace(inner=state, founder=old.founder[seen.parents[:, 0]])
     # A key of its own: what happens within must not depend on the ablation.
     mutators = replace(jax.random.fold_in(key, 1), new)
-    return new._replace(inner=_written(state, mutators)), seen
-
-
-def _written(state: PyTree, mutators: jax.Array) -> PyTree:
-    """The state of the evolution within, whose members have these mutators."""
-    if "inner" in state._fields:
-        return state._replace(inner=_written(state.inner, mutators))
-    return state._replace(population=state.population._replace(mutator=mutators))
+    return new._replace(inner=with_population(state, state.population._replace(mutator=mutators))), seen
 
 
 def _shuffled(key: jax.Array, state: Ablated) -> jax.Array:

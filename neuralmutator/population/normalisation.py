@@ -9,7 +9,7 @@ from neuralmutator.core import PyTree
 from neuralmutator.core.genome import Genome
 from neuralmutator.networks import Network
 from neuralmutator.networks.normalisation import LEAST, MOMENTS
-from neuralmutator.population.generation import Evolution, Generation
+from neuralmutator.population.types import Evolution, Generation, with_population
 
 
 class Moments(NamedTuple):
@@ -73,7 +73,7 @@ def normalise_observations(evolution: Evolution, policy: Network) -> Evolution:
     is written over. A champion thus acts as it was evaluated, wherever it is used. The first generation sees
     observations as they are.
 
-    This is the one wrapper that writes into the state within: into its population. Wrap the evolution first with this
+    It writes into the state within: into its population. Wrap the evolution first with this
     and then with others, such as `hall_of_fame`, whose members then keep the moments that they were evaluated with.
 
     Args:
@@ -88,12 +88,11 @@ def normalise_observations(evolution: Evolution, policy: Network) -> Evolution:
 
     def written(state: PyTree, moments: Moments) -> PyTree:
         """The state of the evolution within, whose members carry the moments."""
-        if "inner" in state._fields:
-            return state._replace(inner=written(state.inner, moments))
-        params = state.population.policy
+        population = state.population
+        params = population.policy
         ends = jnp.concatenate([moments.mean, jnp.maximum(moments.std, LEAST)]).astype(params.dtype)
         params = params.at[:, policy.num_params - ends.size :].set(ends)
-        return state._replace(population=state.population._replace(policy=params))
+        return with_population(state, population._replace(policy=params))
 
     def init(key: jax.Array) -> Normalised:
         nothing = jnp.zeros(policy.moments, jnp.float32)

@@ -106,3 +106,12 @@ class Evolution(NamedTuple):
     ask: Ask  # (key, state) -> population [N], to be evaluated elsewhere
     tell: Tell  # (key, state, fitness [N], info=None) -> (state, generation)
     best: Best  # (state) -> (champion, its estimated fitness f32[])
+
+
+def with_population(state: Any, population: Genome) -> Any:
+    """A state with another population [N] of genomes that are not evaluated yet; a wrapper's is that within."""
+    if hasattr(state, "with_population"):
+        return state.with_population(population)
+    if "inner" in state._fields:
+        return state._replace(inner=with_population(state.inner, population))
+    return state._replace(population=population)

@@ -18,6 +18,9 @@ WRAP = {  # (evolution, fitness) -> evolution
     "track_founders": lambda evolution, fitness: nm.track_founders(evolution),
     "hall_of_fame": lambda evolution, fitness: nm.hall_of_fame(evolution, fitness, size=3),
     "hall_of_fame with centre": lambda evolution, fitness: nm.hall_of_fame(evolution, fitness, size=4, centre=True),
+    "islands": lambda evolution, fitness: nm.islands(
+        evolution, fitness, 2, migrate_every=2, migrants=2, common_random_numbers=False
+    ),
     "a stack": lambda evolution, fitness: nm.hall_of_fame(nm.track_founders(evolution), fitness, size=3),
 }
 POLICY = nm.networks.mlp(2, 1, hidden=())
@@ -33,6 +36,7 @@ def exact(key, genome):
 
 
 class Case(NamedTuple):
+    size: int  # members of all islands together
     wrap: object
     evolution: nm.Evolution
     init: object  # jitted
@@ -65,7 +69,8 @@ def case(request):
         traces.append(1)
         return evolution.step(key, state)
 
-    return Case(wrap, evolution, jax.jit(evolution.init), jax.jit(step), traces, jax.jit(evolution.tell))
+    size = jax.eval_shape(lambda key: evolution.init(key).births, KEY).size
+    return Case(size, wrap, evolution, jax.jit(evolution.init), jax.jit(step), traces, jax.jit(evolution.tell))
 
 
 def run(case, key, state, moments):
@@ -79,16 +84,16 @@ def run(case, key, state, moments):
 
 def test_a_state_has_a_population_and_birth_numbers(case):
     state = case.init(KEY)
-    assert isinstance(state.population, nm.Genome) and state.population.policy.shape == (N, POLICY.num_params)
+    assert isinstance(state.population, nm.Genome) and state.population.policy.shape == (case.size, POLICY.num_params)
     births = np.asarray(state.births)
     assert births.dtype == np.int32
     for t in range(3):
         old, old_births = np.asarray(state.population.policy), births
         state, generation = case.step(jax.random.fold_in(KEY, t), state)
         births = np.asarray(state.births)
-        assert len(np.unique(births)) == N
+        assert len(np.unique(births)) == case.size
         kept = np.isin(births, old_births)
-        np.testing.assert_array_equal(kept, np.arange(N) < 2)  # the elites
+        np.testing.assert_array_equal(kept, np.arange(case.size) % N < 2)  # the elites
         for i in np.flatnonzero(kept):
             row = int(np.flatnonzero(old_births == births[i])[0])
             np.testing.assert_array_equal(state.population.policy[i], old[row])
@@ -103,14 +108,16 @@ def test_ask_gives_the_population_whatever_the_key(case):
 
 
 def test_tell_takes_what_evolution_takes(case):
-    state, fitness = case.init(KEY), jnp.arange(N, dtype=jnp.float32)
+    state, fitness = case.init(KEY), jnp.arange(case.size, dtype=jnp.float32)
     plain, told = case.tell(KEY, state, fitness)
     informed, reported = case.tell(KEY, state, fitness, {"env_steps": jnp.int32(7)})
     jax.tree.map(np.testing.assert_array_equal, plain, informed)
     assert reported.metrics.pop("env_steps") == 7
     jax.tree.map(np.testing.assert_array_equal, told, reported)
-    assert told.fitness.shape == (N,) and told.parents.shape == (N, 2) and told.parents.dtype == jnp.int32
-    with pytest.raises(ValueError, match=rf"\({N},\), got \({N - 1},\)"):
+    assert (
+        told.fitness.shape == (case.size,) and told.parents.shape == (case.size, 2) and told.parents.dtype == jnp.int32
+    )
+    with pytest.raises(ValueError, match=rf"\({case.size},\), got \({case.size - 1},\)"):
         case.evolution.tell(KEY, state, fitness[1:])
     for name in told.metrics:
         with pytest.raises(ValueError, match=f"named like a metric, got {name}"):
@@ -121,8 +128,8 @@ def test_the_metrics_that_must_be_there(case):
     _, generation = case.step(KEY, case.init(KEY))
     for name in ("fitness_best", "fitness_mean", "fitness_worst", "fitness_std", "non_finite"):
         assert generation.metrics[name].shape == () and np.isfinite(generation.metrics[name])
-    assert generation.metrics["steps"] == 2 * N
-    np.testing.assert_array_equal(generation.metrics["seen"], [N, 2 * N])
+    assert generation.metrics["steps"] == 2 * case.size
+    np.testing.assert_array_equal(generation.metrics["seen"], [case.size, 2 * case.size])
 
 
 def test_step_is_ask_evaluate_and_tell(case):
@@ -165,16 +172,16 @@ def test_vmap_over_keys_is_a_loop_and_rollout_as_well(case):
 
 def test_fitness_that_is_not_finite_is_counted_and_spoils_nothing(case):
     state = case.init(KEY)
-    bad = jnp.arange(N, dtype=jnp.float32).at[jnp.array([0, 7])].set(jnp.array([jnp.nan, jnp.inf]))
+    bad = jnp.arange(case.size, dtype=jnp.float32).at[jnp.array([0, 7])].set(jnp.array([jnp.nan, jnp.inf]))
     new, generation = case.tell(KEY, state, bad)
     assert int(generation.metrics["non_finite"]) == 2
     assert not np.isin(np.asarray(generation.parents), [0, 7]).any()
     assert all(np.all(np.isfinite(x)) for x in jax.tree.leaves(new.population))
     own = {name: value for name, value in generation.metrics.items() if not name.startswith("replication")}
     assert all(np.all(np.isfinite(value)) for value in own.values()), own
-    np.testing.assert_allclose(generation.metrics["fitness_mean"], np.arange(1, 7).mean())
-    _, generation = case.tell(KEY, state, jnp.full(N, jnp.nan))
-    assert int(generation.metrics["non_finite"]) == N
+    np.testing.assert_allclose(generation.metrics["fitness_mean"], np.delete(np.arange(case.size), [0, 7]).mean())
+    _, generation = case.tell(KEY, state, jnp.full(case.size, jnp.nan))
+    assert int(generation.metrics["non_finite"]) == case.size
     for name in ("fitness_best", "fitness_mean", "fitness_worst", "fitness_std"):
         assert np.isnan(generation.metrics[name]), name
 
