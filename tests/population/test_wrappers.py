@@ -46,7 +46,7 @@ class Case(NamedTuple):
 
 
 # "a stack" holds both; alone they take as long again.
-SLOW = ("track_founders", "hall_of_fame")
+SLOW = ("track_founders", "hall_of_fame", "hall_of_fame with centre")
 CASES = [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in WRAP]
 
 
@@ -119,9 +119,9 @@ def test_tell_takes_what_evolution_takes(case):
     )
     with pytest.raises(ValueError, match=rf"\({case.size},\), got \({case.size - 1},\)"):
         case.evolution.tell(KEY, state, fitness[1:])
-    for name in told.metrics:
-        with pytest.raises(ValueError, match=f"named like a metric, got {name}"):
-            jax.eval_shape(case.evolution.tell, KEY, state, fitness, {name: jnp.int32(0)})
+    with pytest.raises(ValueError, match="named like a metric") as error:
+        jax.eval_shape(case.evolution.tell, KEY, state, fitness, dict.fromkeys(told.metrics, jnp.int32(0)))
+    assert str(error.value).split(", got ")[1].split(", ")[0] in told.metrics
 
 
 def test_the_metrics_that_must_be_there(case):
