@@ -4,7 +4,7 @@ A champion is named from equally many re-evaluations, whatever the method, and i
 the member that a generation's own evaluations call its best, at moments along the way.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
@@ -30,6 +30,9 @@ class Protocol(NamedTuple):
 
 STANDARD = Protocol()
 """With 5 episodes in an evaluation: 10 for each member, 40 more for each finalist, 200 for the champion."""
+
+
+BLOCK = 64  # members that are evaluated together
 
 
 Numbers: TypeAlias = jax.Array | np.ndarray
@@ -169,46 +172,55 @@ def _live(evolution: Evolution, key: jax.Array, generations: int, checks: int) -
 
 
 def _appraise(fitness: Fitness, key: jax.Array, trail: Trail, generations: int, protocol: Protocol) -> Outcome:
-    key_named, key_first, key_second, key_test = jax.random.split(jax.random.fold_in(key, 1), 4)
+    key_named, *keys = jax.random.split(jax.random.fold_in(key, 1), 4)
     moments = jnp.asarray(check_moments(generations, protocol.checks))
 
     def worth(row: tuple[jax.Array, Genome]) -> jax.Array:
         moment, named = row
-        return _mean_worth(fitness_at(fitness, moment), jax.random.fold_in(key_named, moment), named, protocol.of_named)
+        keys = jax.random.split(jax.random.fold_in(key_named, moment), protocol.of_named)
+        rows = jax.tree.map(lambda x: jnp.broadcast_to(x, (protocol.of_named, *x.shape)), named)
+        return jnp.mean(evaluate(fitness_at(fitness, moment), keys, rows, BLOCK)[0])
 
     named = jax.lax.map(worth, (moments, trail.named))
     last = fitness_at(fitness, jnp.int32(generations - 1))
-    champion = _champion(last, key_first, key_second, trail.population, protocol)
-    centre = jax.tree.map(lambda x: x[0], trail.population)._replace(policy=jnp.mean(trail.population.policy, axis=0))
-    keys = jax.random.split(key_test)
-    return Outcome(
-        trail.means,
-        trail.bests,
-        named,
-        _mean_worth(last, keys[0], champion, protocol.test),
-        _mean_worth(last, keys[1], centre, protocol.test),
-    )
+    return Outcome(trail.means, trail.bests, named, *_finals(last, keys, trail.population, protocol))
 
 
-def _worth(fitness: Fitness, key: jax.Array, members: Genome, evaluations: int) -> jax.Array:
-    """Mean fitness f32[N] of members [N] over evaluations that each have a key of their own."""
-    count = members.policy.shape[0]
-    rows = jnp.repeat(jnp.arange(count), evaluations)
-    values, _ = evaluate(fitness, jax.random.split(key, count * evaluations), take(members, rows), 64)
-    return jnp.mean(values.reshape(count, evaluations), axis=1)
+def _finals(
+    fitness: Fitness, keys: Sequence[jax.Array], population: Genome, protocol: Protocol
+) -> tuple[jax.Array, jax.Array]:
+    """What the champion of a population [N] and the mean of its policies are worth, f32[] each.
 
+    There are three rounds of evaluations: of all members, of the finalists, of the champion and the mean. They are one
+    loop, as XLA would compile an environment once more for each. A round that is shorter evaluates rows in vain.
+    """
+    size = population.policy.shape[0]
+    centre = jax.tree.map(lambda x: x[:1], population)._replace(policy=jnp.mean(population.policy, 0, keepdims=True))
+    everyone = jax.tree.map(lambda *x: jnp.concatenate(x), population, centre)
+    count = min(protocol.finalists, size)
+    lengths = size * protocol.first, count * protocol.second, 2 * protocol.test
+    longest = max(lengths)
+    own = [jax.random.split(k, n) for k, n in zip(keys[:2], lengths, strict=False)]
+    own.append(jnp.concatenate([jax.random.split(k, protocol.test) for k in jax.random.split(keys[2])]))
+    all_keys = jnp.stack([some[jnp.arange(longest) % some.shape[0]] for some in own])
 
-def _mean_worth(fitness: Fitness, key: jax.Array, genome: Genome, evaluations: int) -> jax.Array:
-    return _worth(fitness, key, jax.tree.map(lambda x: x[None], genome), evaluations)[0]
+    def filled(rows: jax.Array) -> jax.Array:
+        return rows[jnp.arange(longest) % rows.size]
 
+    def turn(values: jax.Array, i: jax.Array) -> tuple[jax.Array, None]:
+        first = jnp.mean(values[0, : lengths[0]].reshape(size, protocol.first), axis=1)
+        finalists = jnp.argsort(-jnp.where(jnp.isfinite(first), first, -jnp.inf))[:count]
+        second = jnp.mean(values[1, : lengths[1]].reshape(count, protocol.second), axis=1)
+        both = (protocol.first * first[finalists] + protocol.second * second) / (protocol.first + protocol.second)
+        champion = finalists[jnp.argmax(jnp.where(jnp.isfinite(both), both, -jnp.inf))]
+        rounds = [
+            jnp.repeat(jnp.arange(size), protocol.first),
+            jnp.repeat(finalists, protocol.second),
+            jnp.repeat(jnp.stack([champion, jnp.full((), size, champion.dtype)]), protocol.test),
+        ]
+        rows = jnp.stack([filled(row) for row in rounds])[i]
+        return values.at[i].set(evaluate(fitness, all_keys[i], take(everyone, rows), BLOCK)[0]), None
 
-def _champion(
-    fitness: Fitness, key_first: jax.Array, key_second: jax.Array, population: Genome, protocol: Protocol
-) -> Genome:
-    """The member whose re-evaluations are the best; the finalists' weigh by their number."""
-    first = _worth(fitness, key_first, population, protocol.first)
-    count = min(protocol.finalists, first.shape[0])
-    finalists = jnp.argsort(-jnp.where(jnp.isfinite(first), first, -jnp.inf))[:count]
-    second = _worth(fitness, key_second, take(population, finalists), protocol.second)
-    both = (protocol.first * first[finalists] + protocol.second * second) / (protocol.first + protocol.second)
-    return take(population, finalists[jnp.argmax(jnp.where(jnp.isfinite(both), both, -jnp.inf))])
+    values = jax.lax.scan(turn, jnp.zeros((3, longest), jnp.float32), jnp.arange(3))[0]
+    tests = jnp.mean(values[2, : lengths[2]].reshape(2, protocol.test), axis=1)
+    return tests[0], tests[1]
