@@ -37,7 +37,11 @@ def snippets(path):
 
 
 ALONE = [
-    pytest.param(code, id=f"{path.stem}-{number}", marks=pytest.mark.slow if path.stem == "guides" else [])
+    pytest.param(
+        code,
+        id=f"{path.stem}-{number}",
+        marks=pytest.mark.slow if path.stem == "guides" or (path.stem, number) == ("start", 1) else [],
+    )
     for path in PAGES
     for number, code in enumerate(snippets(path), 1)
 ]

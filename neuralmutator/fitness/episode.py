@@ -90,7 +90,10 @@ def observe(
         first = life, player.see(life.observation)
         return jax.lax.while_loop(lambda carry: carry[0].alive, step, first)[1]
 
-    return jax.jit(jax.vmap(one))(jax.random.split(key, count))
+    # It runs once, and with all optimisations it takes ten times as long to compile as to run.
+    hurry = jax.default_backend() == "cpu" and not check.is_traced(key)
+    many = jax.jit(jax.vmap(one), compiler_options={"xla_backend_optimization_level": 0} if hurry else None)
+    return many(jax.random.split(key, count))
 
 
 @dataclass(frozen=True, eq=False)

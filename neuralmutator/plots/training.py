@@ -79,6 +79,8 @@ PANELS = (
             Curve("gauss_scale", "escape scale", GREEN),
             Curve("p_gauss", "escape probability", GREEN, "--"),
             Curve("step_size", "step size", PURPLE),
+            Curve("last_change", "last change", RED),
+            Curve("shape_spread", "shape spread", GREY),
         ),
         log=True,
     ),
@@ -90,7 +92,7 @@ def training_figure(runs: Sequence[Run], title: str) -> Figure:
 
     One run is drawn as it was, with a band of one standard deviation around the mean fitness. Of several runs the
     median and the interquartile range are drawn, up to the end of the shortest. Values that are not finite are left
-    out, and so is a panel whose metrics no run has.
+    out, and so is a panel whose metrics no run has; that of species where there is only one.
 
     Args:
         runs: one dict per run, from the name of a metric in `Generation.metrics` to its values [generations].
@@ -139,9 +141,14 @@ def quartiles(runs: Sequence[Run], metric: str, length: int) -> np.ndarray:
 
 
 def _with_effective_species(run: Run) -> Run:
-    """The exponential of the entropy is the number of equally large species with that entropy: the unit of a count."""
+    """The exponential of the entropy is the number of equally large species with that entropy: the unit of a count.
+
+    Where there never was more than one species, nothing of them is left.
+    """
     if "species_entropy" not in run:
         return run
+    if np.max(run["species"], initial=0) <= 1:
+        return {name: values for name, values in run.items() if not name.startswith("species")}
     return {**run, "species_effective": np.exp(run["species_entropy"])}
 
 

@@ -20,7 +20,7 @@ from neuralmutator.population import (
     speciation,
     track_founders,
 )
-from neuralmutator.runs.config import MUTATION, Config, check, check_size
+from neuralmutator.runs.config import MUTATION, Config, MutatorConfig, check, check_size, usual_kind
 from neuralmutator.runs.errors import construction
 
 
@@ -34,7 +34,7 @@ def build_policy(config: Config) -> networks.Network:
     shape, act = _sizes(config.env, config.host)
     kind, p = config.policy.kind, config.policy
     if kind == "auto":
-        kind = "cnn" if _are_images(shape) else "flexible" if config.algorithm is None else "mlp"
+        kind = "cnn" if _are_images(shape) else usual_kind(config)
     if kind == "cnn":
         if len(shape) != 3:
             raise ValueError(f"policy.kind cnn needs images, but {config.env} has observations of shape {shape}")
@@ -81,7 +81,13 @@ def build_mutator(config: Config, policy: networks.Network) -> mutators.Mutator:
     std = {} if m.std is None else {"std": m.std}
     spread = {} if m.spread is None else {"spread": m.spread}
     size = policy.num_params
-    if config.mutator == "safe":
+    name: str = config.mutator
+    if name == "auto":
+        flat = not config.host and len(_sizes(config.env, config.host)[0]) == 1
+        name = "safe" if flat and policy.topology is None and policy.initial_state is None else "gaussian"
+        if name == "gaussian" and (m.exponent, m.inertia) != (MutatorConfig.exponent, MutatorConfig.inertia):
+            raise ValueError("mutation.exponent and mutation.inertia would be ignored: mutator auto is gaussian here")
+    if name == "safe":
         if policy.topology is not None or policy.initial_state is not None:
             raise ValueError(
                 f"mutator safe needs a policy of fixed topology without memory, such as policy.kind mlp, "
@@ -105,9 +111,9 @@ def build_mutator(config: Config, policy: networks.Network) -> mutators.Mutator:
         "derandomised": lambda: mutators.derandomised(size, rate=m.rate, **std),
         "differential": lambda: mutators.differential(factor=m.factor, **std),
     }
-    if config.mutator not in makers:
-        raise ValueError(f"mutator must be one of {', '.join(MUTATION)}, got {config.mutator!r}")
-    return makers[config.mutator]()
+    if name not in makers:
+        raise ValueError(f"mutator must be one of {', '.join(MUTATION)}, got {name!r}")
+    return makers[name]()
 
 
 def build_evolution(config: Config) -> Evolution:

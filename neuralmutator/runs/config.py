@@ -17,8 +17,8 @@ class PolicyConfig:
 
     kind: Literal["auto", "flexible", "mlp", "recurrent", "cnn"] = "auto"
     """flexible: evolving layers and neurons; mlp: fixed; recurrent: with memory; cnn: for images of at least 16 x 16
-    pixels; auto: cnn for such images, else flexible."""
-    hidden: tuple[int, ...] = (64, 64)
+    pixels; auto: cnn for such images, else flexible with the dual mutators and mlp with all others."""
+    hidden: tuple[int, ...] = (32,)
     """mlp: widths of the hidden layers; recurrent: the first is the size of the memory."""
     max_layers: int = 2
     """flexible: most hidden layers."""
@@ -59,9 +59,9 @@ class MutatorConfig:
     back: float = 0.1
     """remembering: probability that a child is a policy that its parent remembers."""
     exponent: float = 0.25
-    """safe: how much the weights on which the outputs depend most are spared."""
+    """auto, safe: how much the weights on which the outputs depend most are spared."""
     inertia: float = 0.5
-    """safe, momentum: share of its parent's own last change that a child adds."""
+    """auto, safe, momentum: share of its parent's own last change that a child adds."""
     rate: float = 0.3
     """layerwise, derandomised: of the heritable shape's own change."""
     factor: float = 0.5
@@ -100,6 +100,7 @@ class Config:
     """An algorithm of evosax instead of mutators, with its settings: SNES, 'SAMR_GA?std_init=0.3'; its policies have a
     fixed topology, and what is said of mutators, selection and species is not used."""
     mutator: Literal[
+        "auto",
         "dual-mixture",
         "dual-corrector",
         "gaussian",
@@ -111,11 +112,12 @@ class Config:
         "layerwise",
         "derandomised",
         "differential",
-    ] = "dual-mixture"
-    """What rewrites a genome: a network in the genome with (dual-mixture) or without (dual-corrector) a Gaussian
-    escape; Gaussian noise; noise with a heritable step size; noise of heavy tails, also with a
-    memory of ancestors that a lineage can go back to; noise that spares sensitive weights;
-    a lineage's momentum; a heritable shape by layer or by weight; the difference of two parents."""
+    ] = "auto"
+    """What rewrites a genome. auto: safe, or where that cannot be (images, a policy with memory or of evolving
+    topology, Gymnasium) gaussian. In order: a network in the genome with (dual-mixture) or without (dual-corrector) a
+    Gaussian escape; Gaussian noise; noise with a heritable step size; noise of heavy tails, also with a memory of
+    ancestors that a lineage can go back to; noise that spares sensitive weights, and a lineage's momentum; momentum
+    alone; a heritable shape by layer or by weight; the difference of two parents."""
     speciation: bool = False
     """Whether genomes decide by their own compatibility net whom they cross with."""
     crossover_rate: float = 0.3
@@ -161,6 +163,7 @@ class Config:
 MOST_NEURONS, MOST_WEIGHTS = 2**16, 2**26  # of a policy; beyond lies what was mistyped
 DUAL = {"positive", "scale", "scale_rate", "meta_rate", "chunk_size"}
 MUTATION: dict[str, set[str]] = {
+    "auto": {"std", "exponent", "inertia"},
     "dual-mixture": DUAL | {"p_gauss", "gauss_scale"},
     "dual-corrector": DUAL,
     "gaussian": {"std"},
@@ -182,13 +185,17 @@ ALGORITHM = {
 """Fields of `Config` that an algorithm of evosax uses."""
 
 POLICY: dict[str, set[str]] = {
-    "auto": {"max_layers", "max_width"},
     "flexible": {"max_layers", "max_width"},
     "mlp": {"hidden"},
     "recurrent": {"hidden"},
     "cnn": set(),
 }
-"""Fields of `PolicyConfig` that each kind of policy uses."""
+"""Fields of `PolicyConfig` that each kind of policy uses; auto is one of the others, see `usual_kind`."""
+
+
+def usual_kind(config: Config) -> Literal["flexible", "mlp"]:
+    """The kind of policy that `auto` is where no images are seen: the dual mutators alone evolve a topology."""
+    return "flexible" if config.algorithm is None and config.mutator.startswith("dual") else "mlp"
 
 
 def check(config: Config) -> None:
@@ -214,9 +221,10 @@ def check(config: Config) -> None:
         raise UserError(f"hall must be 0 or at least 2, got {config.hall}")
     if config.decay == "geometric" and config.final_decay == 0:
         raise UserError("decay must be linear, or geometric with a final_decay above 0, got 'geometric'")
+    kind = usual_kind(config) if config.policy.kind == "auto" else config.policy.kind
     ignored = [
         *_ignored("mutation", config.mutation, MUTATION[config.mutator], f"mutator {config.mutator}"),
-        *_ignored("policy", config.policy, POLICY[config.policy.kind] | {"kind"}, f"policy.kind {config.policy.kind}"),
+        *_ignored("policy", config.policy, POLICY[kind] | {"kind"}, f"policy.kind {config.policy.kind}"),
     ]
     if not config.speciation:
         ignored += _ignored("species", config.species, set(), "a run without speciation")

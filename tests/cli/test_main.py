@@ -195,10 +195,13 @@ BAD = {
     "geometric to nothing": (["evolve", "CartPole-v1", "--decay", "geometric", "--final-decay", 0], "decay must be"),
     "decay above one": (["evolve", "CartPole-v1", "--final-decay", 2], "final_decay"),
     "an option of another mutator": (
-        ["evolve", "CartPole-v1", "--mutation.std", 0.3],
-        "mutation.std 0.3 would be ignored: mutator dual-mixture does not use it",
+        ["evolve", "CartPole-v1", "--mutation.rate", 0.2],
+        "mutation.rate 0.2 would be ignored: mutator auto does not use it",
     ),
-    "an option of another policy": (["evolve", "CartPole-v1", "--policy.hidden", 3], "policy.hidden (3,) would be"),
+    "an option of another policy": (
+        ["evolve", "CartPole-v1", "--policy.max-layers", 1],
+        "policy.max_layers 1 would be",
+    ),
     "no seeds": (["evolve", "CartPole-v1", "--seeds", 0], "seeds must be at least 1"),
     "no time": (["evolve", "CartPole-v1", "--time-limit", 0], "time-limit must be above 0"),
     "evaluate with a negative seed": (["evaluate", "nowhere", "--seed", -1], "seed must be at least 0, got -1"),

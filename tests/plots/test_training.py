@@ -38,14 +38,21 @@ def band(axes, generation):
 
 def test_every_metric_that_is_drawn_is_one_that_evolution_reports():
     policy = nm.networks.flexible_mlp(4, 2)
+    size = policy.num_params
+    others = nm.mutators.self_adaptive(), nm.mutators.momentum(size), nm.mutators.derandomised(size)
     reported = {"species_effective"}
-    for mutator in (nm.mutators.dual_mixture(), nm.mutators.self_adaptive()):
+    for mutator in (nm.mutators.dual_mixture(), *others):
         evolution = nm.evolution(policy, mutator, lambda key, genome: genome.policy[0], population_size=8)
         evolution = nm.track_founders(evolution)
         state = jax.eval_shape(evolution.init, jax.random.key(0))
         reported |= set(jax.eval_shape(evolution.step, jax.random.key(0), state)[1].metrics)
     drawn = {curve.metric for panel in PANELS for curve in (*panel.curves, *(panel.right or ())[1:])}
     assert drawn <= reported and {"species_entropy", "fitness_std"} <= reported
+
+
+def test_a_single_species_is_not_drawn():
+    shown = titles(training_figure([make_run(0) | {"species": np.ones(12)}], "title"))
+    assert "Species" in titles(training_figure([make_run(0)], "title")) and "Species" not in shown
 
 
 def test_several_runs_are_drawn_as_median_and_quartiles_up_to_the_shortest():

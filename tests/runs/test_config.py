@@ -54,11 +54,11 @@ def test_policies_fit_their_environments(kind, env, inputs):
 
 
 @pytest.mark.parametrize(
-    ("env", "params"), [("CartPole-v1", 4610), ("CarRacing-v3", 17_971), ("Breakout-MinAtar", None)]
+    ("env", "params"), [("CartPole-v1", 226), ("CarRacing-v3", 17_971), ("Breakout-MinAtar", None)]
 )
 def test_policies_are_chosen_by_what_is_observed(env, params):
     if params is None:
-        with pytest.raises(ValueError, match=r"flexible needs flat observations.*\(10, 10, 4\)"):
+        with pytest.raises(ValueError, match=r"mlp needs flat observations.*\(10, 10, 4\)"):
             build_policy(Config(env=env))
     else:
         assert build_policy(Config(env=env)).num_params == params
@@ -115,9 +115,9 @@ def test_mutation_shrinks_as_configured(decay, shares):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"mutation": MutatorConfig(std=0.3)}, "mutation.std 0.3 would be ignored: mutator dual-mixture"),
+        ({"mutation": MutatorConfig(rate=0.2)}, "mutation.rate 0.2 would be ignored: mutator auto"),
         ({"mutator": "gaussian", "mutation": MutatorConfig(scale=2.0)}, "mutation.scale 2.0 would be ignored"),
-        ({"policy": PolicyConfig(hidden=(3,))}, r"policy.hidden \(3,\) would be ignored: policy.kind auto"),
+        ({"policy": PolicyConfig(max_width=8)}, "policy.max_width 8 would be ignored: policy.kind auto"),
         ({"speciation": False, "species": SpeciesConfig(target=3)}, "species.target 3 would be ignored"),
         ({"policy": PolicyConfig(kind="lstm")}, "policy.kind must be one of auto, .* got 'lstm'"),
         ({"generations": 5.5}, "generations must be a whole number, got 5.5"),
@@ -138,3 +138,22 @@ def test_details_of_a_preset_are_left_out_with_another_mutator():
     mine = dataclasses.replace(config, mutation=dataclasses.replace(config.mutation, p_gauss=0.11))
     with pytest.raises(UserError, match=r"p_gauss 0\.11 would be ignored"):
         check(without_unused(mine, presets.strict))
+
+
+@pytest.mark.parametrize(
+    ("fields", "name"),
+    [
+        ({}, "safe"),
+        ({"policy": PolicyConfig(kind="flexible")}, "gaussian"),
+        ({"policy": PolicyConfig(kind="recurrent")}, "gaussian"),
+        ({"env": "CarRacing-v3"}, "gaussian"),
+    ],
+)
+def test_the_usual_mutator_is_safe_where_it_can_be(fields, name):
+    config = Config(**{"env": "CartPole-v1"} | fields)
+    policy = build_policy(config)
+    mutator = jax.eval_shape(lambda: build_mutator(config, policy).init(jax.random.key(0)))
+    assert mutator.shape == ((policy.num_params,) if name == "safe" else (0,))
+    if name == "gaussian":
+        with pytest.raises(ValueError, match="would be ignored: mutator auto is gaussian here"):
+            build_mutator(dataclasses.replace(config, mutation=MutatorConfig(inertia=0.1)), policy)
