@@ -36,11 +36,14 @@ def snippets(path):
     return found
 
 
+SLOW = [("start", 1)]
+"""Snippets that take more than 20 s, beside all of the guides."""
+
 ALONE = [
     pytest.param(
         code,
         id=f"{path.stem}-{number}",
-        marks=pytest.mark.slow if path.stem == "guides" or (path.stem, number) == ("start", 1) else [],
+        marks=pytest.mark.slow if path.stem == "guides" or (path.stem, number) in SLOW else [],
     )
     for path in PAGES
     for number, code in enumerate(snippets(path), 1)
