@@ -255,10 +255,10 @@ def sensitivity(policy: Network, observations: Any, exponent: float = 0.25) -> S
     seen = jnp.asarray(observations)
 
     def shape(key: jax.Array, change: jax.Array, parents: Parents) -> jax.Array:
-        def outputs(params: jax.Array) -> jax.Array:
-            return jax.vmap(lambda x: policy.apply(params, x))(seen)
+        def slopes_at(x: jax.Array) -> jax.Array:
+            return jax.jacrev(policy.apply)(parents.base.policy.astype(change.dtype), x)
 
-        slopes = jax.jacrev(outputs)(parents.base.policy.astype(change.dtype))  # [B, act, P]
+        slopes = jax.vmap(slopes_at)(seen)  # [B, act, P]; the other way round B times as much is computed
         strength = jnp.sqrt(jnp.mean(jnp.sum(slopes**2, axis=1), axis=0)) + 1e-3
         return change * _of_rms_one(-exponent * jnp.log(strength))
 
