@@ -11,7 +11,8 @@ An `Evolution` is five pure functions of a key and a state. A *wrapper* takes on
 
 A wrapper keeps its own state beside the inner one, in a NamedTuple whose field ``inner`` is the inner state, and
 gives these three of the inner state as properties. It does not write into the inner state; one
-that must (`normalise_observations` writes what it has measured into the genomes) says so.
+that must (`normalise_observations` writes what it has measured into the genomes) says so, and does it by
+`with_population`. The state of `islands` holds many states, and says itself how that is done.
 
 **ask** gives ``state.population``, whatever the key: sampling belongs into `init` and `tell`. **tell** takes the
 fitness of that population and goes on to the next one. **step** evaluates and tells in one traceable function; it

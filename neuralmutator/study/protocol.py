@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
-from neuralmutator.core import Fitness, Genome, check, evaluate, fitness_at, take
+from neuralmutator.core import Fitness, Genome, check, default_block_size, evaluate, fitness_at, take
 from neuralmutator.population import Evolution
 
 
@@ -30,9 +30,6 @@ class Protocol(NamedTuple):
 
 STANDARD = Protocol()
 """With 5 episodes in an evaluation: 10 for each member, 40 more for each finalist, 200 for the champion."""
-
-
-BLOCK = 64  # members that are evaluated together
 
 
 Numbers: TypeAlias = jax.Array | np.ndarray
@@ -179,7 +176,7 @@ def _appraise(fitness: Fitness, key: jax.Array, trail: Trail, generations: int, 
         moment, named = row
         keys = jax.random.split(jax.random.fold_in(key_named, moment), protocol.of_named)
         rows = jax.tree.map(lambda x: jnp.broadcast_to(x, (protocol.of_named, *x.shape)), named)
-        return jnp.mean(evaluate(fitness_at(fitness, moment), keys, rows, BLOCK)[0])
+        return jnp.mean(evaluate(fitness_at(fitness, moment), keys, rows, default_block_size())[0])
 
     named = jax.lax.map(worth, (moments, trail.named))
     last = fitness_at(fitness, jnp.int32(generations - 1))
@@ -200,12 +197,13 @@ def _finals(
     count = min(protocol.finalists, size)
     lengths = size * protocol.first, count * protocol.second, 2 * protocol.test
     longest = max(lengths)
-    own = [jax.random.split(k, n) for k, n in zip(keys[:2], lengths, strict=False)]
-    own.append(jnp.concatenate([jax.random.split(k, protocol.test) for k in jax.random.split(keys[2])]))
-    all_keys = jnp.stack([some[jnp.arange(longest) % some.shape[0]] for some in own])
 
-    def filled(rows: jax.Array) -> jax.Array:
-        return rows[jnp.arange(longest) % rows.size]
+    def filled(rounds: Sequence[jax.Array]) -> jax.Array:
+        return jnp.stack([rows[jnp.arange(longest) % rows.shape[0]] for rows in rounds])
+
+    own = [jax.random.split(key, length) for key, length in zip(keys[:2], lengths[:2], strict=True)]
+    tests = [jax.random.split(key, protocol.test) for key in jax.random.split(keys[2])]
+    all_keys = filled([*own, jnp.concatenate(tests)])
 
     def turn(values: jax.Array, i: jax.Array) -> tuple[jax.Array, None]:
         first = jnp.mean(values[0, : lengths[0]].reshape(size, protocol.first), axis=1)
@@ -218,9 +216,9 @@ def _finals(
             jnp.repeat(finalists, protocol.second),
             jnp.repeat(jnp.stack([champion, jnp.full((), size, champion.dtype)]), protocol.test),
         ]
-        rows = jnp.stack([filled(row) for row in rounds])[i]
-        return values.at[i].set(evaluate(fitness, all_keys[i], take(everyone, rows), BLOCK)[0]), None
+        rows = filled(rounds)[i]
+        return values.at[i].set(evaluate(fitness, all_keys[i], take(everyone, rows), default_block_size())[0]), None
 
     values = jax.lax.scan(turn, jnp.zeros((3, longest), jnp.float32), jnp.arange(3))[0]
-    tests = jnp.mean(values[2, : lengths[2]].reshape(2, protocol.test), axis=1)
-    return tests[0], tests[1]
+    worth = jnp.mean(values[2, : lengths[2]].reshape(2, protocol.test), axis=1)
+    return worth[0], worth[1]
