@@ -274,6 +274,8 @@ class RunFolder:
     def metrics(self) -> dict[str, np.ndarray]:
         """Every metric over the moments, f64[moments]; NaN where a line lacks it.
 
+        Metrics of several numbers, such as those of single islands, are in `metric_lines` alone.
+
         Raises:
             RunError: if there are none.
         """

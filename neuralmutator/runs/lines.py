@@ -40,8 +40,8 @@ def read(path: Path, unit: str | None = None) -> tuple[list[dict[str, Any]], lis
 
 
 def columns(rows: list[dict[str, Any]]) -> dict[str, np.ndarray]:
-    """Every metric over the lines, f64[lines]; NaN where a line lacks it or has no number."""
-    names = {name: None for row in rows for name in row}
+    """Every metric over the lines, f64[lines]; NaN where a line lacks it or has no number. Lists are left out."""
+    names = {name: None for row in rows for name, value in row.items() if not isinstance(value, list)}
     return {name: np.array([_number(row.get(name)) for row in rows]) for name in names}
 
 

@@ -90,10 +90,12 @@ def json_line(metrics: dict[str, Any]) -> str:
 
 
 def plain(value: Any) -> Any:
-    """What JSON can hold of a value: an f32 in its fewest digits, null for what is not finite."""
+    """What JSON can hold of a value: an f32 in its fewest digits, null for what is not finite, arrays as lists."""
     if isinstance(value, dict):
         return {name: plain(x) for name, x in value.items()}
     if hasattr(value, "__array__"):
+        if np.ndim(value):
+            return [plain(x) for x in np.asarray(value)]
         number = np.asarray(value)[()]
         value = float(str(number)) if isinstance(number, np.floating) else number.item()
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 from rich.console import Console
 from rich.live import Live
 from rich.spinner import Spinner
@@ -155,7 +156,8 @@ class TensorBoard(AbstractContextManager):
         if self._events is None:  # not before the run folder exists
             self._events = self._make()
         for name, value in metrics.items():
-            self._events.add_scalar(name, value, moment)
+            for row, number in enumerate(np.ravel(value)):
+                self._events.add_scalar(f"{name}/{row}" if np.ndim(value) else name, number, moment)
 
 
 def _clock(seconds: float) -> str:

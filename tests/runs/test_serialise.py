@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from neuralmutator.runs.errors import UserError
-from neuralmutator.runs.serialise import as_dict, changes, check_types, from_dict, to_json
+from neuralmutator.runs.lines import columns
+from neuralmutator.runs.serialise import as_dict, changes, check_types, from_dict, json_line, to_json
 
 
 @dataclass(frozen=True)
@@ -64,3 +65,9 @@ def test_foreign_data_are_refused_by_the_name_of_the_field(spoil, message):
 def test_numbers_of_numpy_are_numbers():
     check_types(replace(OUTER, limit=np.int64(3), share=np.float32(0.5)))
     assert json.loads(to_json("story", replace(OUTER, limit=np.int64(3))))["limit"] == 3
+
+
+def test_arrays_are_lists():
+    line = json_line({"islands": np.array([0.1, np.nan], np.float32), "table": np.arange(4).reshape(2, 2)})
+    assert json.loads(line) == {"islands": [0.1, None], "table": [[0, 1], [2, 3]]}
+    assert list(columns([json.loads(line) | {"a": 1}])) == ["a"]
