@@ -3,7 +3,7 @@
 import itertools
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -305,10 +305,9 @@ def _cell(study: Study, cell: Cell, path: Path, tell: Callable[[str], None]) -> 
 @lru_cache
 def _method(config: Config, switch: Switch | None) -> tuple[Evolution, Fitness]:
     """Kept, as what is compiled for tuning seeds serves the fresh ones as well."""
-    algorithm = config.algorithm if config.policy.kind == "auto" else None  # else no matter to the policy
-    same = Config(
-        config.env, episodes=config.episodes, max_steps=config.max_steps, policy=config.policy, algorithm=algorithm
-    )
+    same = Config(config.env, episodes=config.episodes, max_steps=config.max_steps, policy=config.policy)
+    if config.policy.kind == "auto":  # only then they have a say in the policy
+        same = replace(same, mutator=config.mutator, algorithm=config.algorithm)
     policy, score = _task(same, switch)
     return build_population(config, policy, score), score
 

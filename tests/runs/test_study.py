@@ -2,12 +2,14 @@
 
 import dataclasses
 
+import jax
 import numpy as np
 import pytest
 
 from neuralmutator.cli.main import main
 from neuralmutator.runs import study as studies
 from neuralmutator.runs.builders import build_policy
+from neuralmutator.runs.config import Config, PolicyConfig
 from neuralmutator.runs.errors import RunError, UserError
 from neuralmutator.runs.report import report
 from neuralmutator.study import Outcome
@@ -132,6 +134,20 @@ def test_a_switch_changes_the_order_of_actions_and_back(tmp_path):
     assert [fitness.schedule(t).tolist() for t in (0, 4, 7, 8)] == [[0, 1], [1, 0], [1, 0], [0, 1]]
     with pytest.raises(ValueError, match="order must be a permutation"):
         studies.build_fitness(config, build_policy(config), studies.Switch((4,), permute=(1, 1)))
+
+
+def test_methods_share_the_policy_unless_their_mutators_choose_it():
+    def shapes(**fields):
+        config = Config("CartPole-v1", **fields)
+        evolution, fitness = studies._method(config, None)
+        genome = jax.eval_shape(lambda: evolution.init(jax.random.key(0)).population)
+        return genome.policy.shape[1], genome.topology.shape[1], fitness
+
+    usual, dual, gaussian = shapes(), shapes(mutator="dual-mixture"), shapes(mutator="gaussian")
+    assert usual[:2] == gaussian[:2] == (226, 0) and dual[0] == 4610 and dual[1] == 2
+    mlp = PolicyConfig(kind="mlp", hidden=(3,))
+    shared = [shapes(policy=mlp, mutator=name)[2] for name in ("dual-mixture", "gaussian")]
+    assert shared[0] is shared[1]
 
 
 @pytest.mark.parametrize(
