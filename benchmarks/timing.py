@@ -30,10 +30,10 @@ class Program(NamedTuple):
         return self.compiled(*self.args)
 
 
-def compile_ahead(function: Callable, *args: Any) -> Program:
+def compile_ahead(function: Callable, *args: Any, options: Mapping[str, Any] | None = None) -> Program:
     """Compiles a function for its arguments; they stay arguments, so that nothing is folded into the program."""
     clock = time.perf_counter()
-    compiled = jax.jit(function).lower(*args).compile()
+    compiled = jax.jit(function).lower(*args).compile(options)
     return Program(compiled, args, time.perf_counter() - clock)
 
 

@@ -5,7 +5,10 @@ import sys
 
 import neuralmutator as nm
 
-EDGE = ("tyro", "rich", "gymnasium", "matplotlib", "tensorboardX", "orbax", "PIL", "sklearn", "Box2D", "pygame")
+EDGE = (
+    *("tyro", "rich", "gymnasium", "matplotlib", "tensorboardX", "orbax", "PIL", "sklearn", "Box2D", "pygame"),
+    *("brax", "mujoco"),
+)
 
 
 def loaded_by(program):

@@ -78,7 +78,7 @@ def _world(env: str, max_steps: int | None, gymnasium: bool) -> tuple[str, str]:
     else:
         own = int(envs.make(env)[1].max_steps_in_episode)
     limit = min((x for x in (own, max_steps) if x is not None), default=None)
-    world = "Gymnasium" if gymnasium else "neuralmutator (JAX)" if envs.is_ours(env) else "gymnax (JAX)"
+    world = "Gymnasium" if gymnasium else f"{envs.origin(env)} (JAX)"
     if limit is None:
         return world, ""
     whole = f"; whole ones have {own}" if own is not None and limit < own else ""

@@ -6,7 +6,17 @@ All are gymnax Environments.
 from neuralmutator.envs.car.environment import CarRacing
 from neuralmutator.envs.lander.environment import LunarLander
 from neuralmutator.envs.mountain_car import MountainCarContinuous
-from neuralmutator.envs.registry import action_names, in_gymnasium, is_ours, make, names, observation_names, options
+from neuralmutator.envs.physics import Physics
+from neuralmutator.envs.registry import (
+    action_names,
+    in_gymnasium,
+    is_simulation,
+    make,
+    names,
+    observation_names,
+    options,
+    origin,
+)
 from neuralmutator.envs.tasks import MultiDiscrete, Task, task
 
 __all__ = [
@@ -14,13 +24,15 @@ __all__ = [
     "LunarLander",
     "MountainCarContinuous",
     "MultiDiscrete",
+    "Physics",
     "Task",
     "action_names",
     "in_gymnasium",
-    "is_ours",
+    "is_simulation",
     "make",
     "names",
     "observation_names",
     "options",
+    "origin",
     "task",
 ]

@@ -1,4 +1,4 @@
-"""Environments by name: ours and gymnax's, their options, their labels, and what Gymnasium calls them."""
+"""Environments by name: ours and others', their options, their labels, and what Gymnasium calls them."""
 
 import dataclasses
 import difflib
@@ -15,6 +15,7 @@ import numpy as np
 from gymnax.environments.environment import Environment
 
 from neuralmutator.core import check, naming
+from neuralmutator.envs import physics
 from neuralmutator.envs.car.environment import CarRacing
 from neuralmutator.envs.lander.environment import LunarLander
 from neuralmutator.envs.mountain_car import MountainCarContinuous
@@ -63,24 +64,40 @@ ROWS: dict[str, Row] = {
 """One row for each environment that is ours, or that has labels. Ours come before gymnax's of the same name."""
 
 
-def is_ours(name: str) -> bool:
-    """Whether an environment is one of this library's, not gymnax's; `name` may hold options."""
-    return ROWS.get(_base(name), Row()).factory is not None
+SIMULATORS: dict[str, tuple[str, Callable[..., Environment]]] = {
+    "brax/": ("brax", physics.brax),
+    "playground/": ("MuJoCo Playground", physics.playground),
+}
+"""Whose environments a prefix of a name stands for, and what makes one of the name's rest."""
+
+
+def origin(name: str) -> str:
+    """Who wrote an environment: neuralmutator, gymnax, brax or MuJoCo Playground; `name` may hold options."""
+    for prefix, (author, _) in SIMULATORS.items():
+        if name.startswith(prefix):
+            return author
+    return "neuralmutator" if ROWS.get(_base(name), Row()).factory else "gymnax"
+
+
+def is_simulation(name: str) -> bool:
+    """Whether an environment is brax's or MuJoCo Playground's, a `Physics`; `name` may hold options."""
+    return name.startswith(tuple(SIMULATORS))
 
 
 def names() -> tuple[str, ...]:
-    """Names of all environments that `make` knows, sorted."""
-    return tuple(sorted({*(name for name, row in ROWS.items() if row.factory), *gymnax.registered_envs}))
+    """Names of all environments that `make` knows, sorted; but for those of Playground, which lists them itself."""
+    ours = (name for name, row in ROWS.items() if row.factory)
+    return tuple(sorted({*ours, *gymnax.registered_envs, *(f"brax/{task}" for task in physics.BRAX)}))
 
 
 def make(name: str, /, **options: Any) -> tuple[Environment, Any]:
-    """An environment of ours or of gymnax, and its parameters.
+    """An environment of ours, of gymnax, of brax or of MuJoCo Playground, and its parameters.
 
     Options are arguments of the environment's constructor, or fields of its parameters. They may stand in the name as
-    well: ``make("LunarLander-v3?enable_wind=true&wind_power=10")``.
+    well: ``make("LunarLander-v3?enable_wind=true&wind_power=10")``, ``make("brax/ant?backend=positional")``.
 
     Args:
-        name: one of `names`, with or without options.
+        name: one of `names`, or ``playground/`` and a task of it; with or without options.
         options: by name; these come before options in the name. Fields of the parameters may be traced.
 
     Returns:
@@ -131,6 +148,8 @@ def in_gymnasium(name: str, /, **options: Any) -> tuple[str, dict[str, Any]]:
         ValueError: if Gymnasium's environment has no such option, or the option cannot have that value.
     """
     base, given = _split(name, options)
+    if is_simulation(base):
+        raise ValueError(f"{base} is an environment of {origin(base)}, which Gymnasium does not have")
     if base not in names():
         return base, {key: naming.literal(value) for key, value in given.items()}
     row = ROWS.get(base, Row())
@@ -174,21 +193,29 @@ def _split(name: str, options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
 def _check_known(base: str) -> None:
     """Raises ValueError, with the nearest name there is, unless an environment has that name."""
     known = {name.lower(): name for name in names()}
-    if base in known.values():
+    if base in known.values() or base.startswith("playground/"):
         return
     near = difflib.get_close_matches(base.lower(), known, n=1)
     hint = f"did you mean {known[near[0]]}?" if near else "neuralmutator.envs.names() lists what there is"
     raise ValueError(f"unknown environment {base!r}; {hint}")
 
 
+def _factory(base: str) -> Callable[..., Environment] | None:
+    """What makes an environment that is not gymnax's."""
+    for prefix, (_, factory) in SIMULATORS.items():
+        if base.startswith(prefix):
+            return partial(factory, base.removeprefix(prefix))
+    return ROWS.get(base, Row()).factory
+
+
 def _construct(base: str, **arguments: Any) -> Environment:
-    factory = ROWS.get(base, Row()).factory
+    factory = _factory(base)
     return factory(**arguments) if factory else gymnax.make(base, **arguments)[0]
 
 
 def _constructor(base: str) -> dict[str, Any]:
     """Arguments of a constructor that are not bound yet, and their defaults."""
-    factory = ROWS.get(base, Row()).factory or type(_construct(base))
+    factory = _factory(base) or type(_construct(base))
     bound = factory.keywords if isinstance(factory, partial) else {}
     kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     parameters = inspect.signature(factory).parameters.values()

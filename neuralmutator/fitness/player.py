@@ -72,12 +72,9 @@ class Player:
 
         Where an output is NaN, so is the return: an argmax would act as if it were a choice.
         """
-        key_steps, parts = fixed[0], (iter(fixed[1]), iter(life.state))
-        state = jax.tree.unflatten(
-            jax.tree.structure(self.task.state), [next(parts[changes]) for changes in self.changing]
-        )
+        key = jax.random.fold_in(fixed[0], life.length)
         observation, state, reward, terminated, _ = self.task.environment.step_env(
-            jax.random.fold_in(key_steps, life.length), state, self.task.to_action(outputs), self.task.params
+            key, self.state(fixed, life), self.task.to_action(outputs), self.task.params
         )
         length = life.length + 1
         after = Life(
@@ -90,6 +87,12 @@ class Player:
             self._also_seen(life),
         )
         return jax.tree.map(lambda new, old: jnp.where(life.alive, new, old).astype(old.dtype), after, life)
+
+    def state(self, fixed: Any, life: Life) -> Any:
+        """The environment's state, put together of what never changes and what does."""
+        parts = iter(fixed[1]), iter(life.state)
+        leaves = [next(parts[changes]) for changes in self.changing]
+        return jax.tree.unflatten(jax.tree.structure(self.task.state), leaves)
 
     def see(self, observation: Any) -> jax.Array:
         """An observation as the policy takes it."""

@@ -2,6 +2,7 @@
 
 import functools
 import os
+from collections.abc import Mapping
 
 import jax
 from jax.extend.backend import clear_backends
@@ -13,14 +14,19 @@ PATIENT: dict[str, str | bool] = {
 """Options of compilation. Without them XLA ends a process in which one core has waited 40 seconds for another."""
 
 
-def compile_options() -> dict[str, str | bool] | None:
-    """The options of `PATIENT` that this version of XLA knows; None where JAX does not use a CPU.
+SIMULATION: dict[str, str | bool] = {"xla_cpu_use_fusion_emitters": False}
+"""More of them for brax and MJX: with XLA's older way of compiling loops their programs are 1.4 to 2 times as fast and
+compiled in 0.4 of the time (jaxlib 0.10); CartPole's are slower. From jaxlib 0.11 on there is only the newer way."""
+
+
+def compile_options(more: Mapping[str, str | bool] | None = None) -> dict[str, str | bool] | None:
+    """The options of `PATIENT`, and `more`, that this version of XLA knows; None where JAX does not use a CPU.
 
     An option that XLA does not know would end the compilation with an error.
     """
     if jax.default_backend() != "cpu":
         return None
-    return {name: value for name, value in PATIENT.items() if is_known(name, value)}
+    return {name: value for name, value in (PATIENT | dict(more or {})).items() if is_known(name, value)}
 
 
 @functools.cache

@@ -6,10 +6,11 @@ While the host looks at one chunk of moments, the next one is already running.
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -169,7 +170,8 @@ class _Execution:
     def compile(self, chunk: int) -> Any:
         if self.run.on_host:
             return partial(_one_moment, self.run.step)
-        return compile_chunk(self.run.step, self.run.keys[1], self.template, self.run.data, chunk)
+        run = self.run
+        return compile_chunk(run.step, run.keys[1], self.template, run.data, chunk, run.compiled_with)
 
     def loop(self, program: Any, chunk: int, save_every: float) -> str | None:
         """Computes the moments that are left; why it ended early if it did."""
@@ -250,7 +252,14 @@ def chunk_size(length: int, most: int = 10) -> int:
     return max(n for n in range(1, most + 1) if length % n == 0)
 
 
-def compile_chunk(step: Any, key: jax.Array, state: PyTree, data: PyTree, chunk: int) -> Any:
+def compile_chunk(
+    step: Any,
+    key: jax.Array,
+    state: PyTree,
+    data: PyTree,
+    chunk: int,
+    options: Mapping[str, str | bool] = MappingProxyType({}),
+) -> Any:
     """Compiles `chunk` moments of a step ``(key, state, data) -> (state, info)``.
 
     The program of a step that was compiled before is taken again: the seeds of one configuration share it.
@@ -259,13 +268,13 @@ def compile_chunk(step: Any, key: jax.Array, state: PyTree, data: PyTree, chunk:
         ``(key, state, first moment, data) -> (state, infos [chunk, ...])``.
     """
     leaves, structure = jax.tree.flatten((key, state, data))
-    name = (step, chunk, structure, tuple(map(_kind, leaves)), tuple(jax.devices()))
+    name = (step, chunk, structure, tuple(map(_kind, leaves)), tuple(jax.devices()), tuple(options.items()))
     if name not in _programs:
 
         def program(key: jax.Array, state: PyTree, start: jax.Array, data: PyTree) -> tuple[PyTree, PyTree]:
             return rollout(lambda key, state: step(key, state, data), key, state, chunk, start)
 
-        compiled = jax.jit(program).lower(key, state, 0, data).compile(compile_options())
+        compiled = jax.jit(program).lower(key, state, 0, data).compile(compile_options(options))
         while len(_programs) >= MOST_PROGRAMS:
             _programs.pop(next(iter(_programs)))
         _programs[name] = compiled

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
@@ -60,6 +61,7 @@ class Run(NamedTuple):
     products: Callable[[PyTree], Mapping[str, Columns]] = _nothing  # (state) -> files written with every checkpoint
     prepare: Callable[[], Finish] = _no_work  # compiles what the end needs, while the step is compiled
     keep: int = 3  # checkpoints kept
+    compiled_with: Mapping[str, str | bool] = MappingProxyType({})  # more options of XLA for the step
     on_host: bool = False  # whether the step cannot be traced; moments are then computed one by one
     close: Callable[[], None] = _close_nothing  # called when the run has ended, however
 

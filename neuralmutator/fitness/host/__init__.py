@@ -3,7 +3,7 @@
 from neuralmutator.fitness.host.evaluation import HostFitness, MemberFitness, Results, gymnasium
 from neuralmutator.fitness.host.evolution import on_host, rollout_on_host
 from neuralmutator.fitness.host.interface import Interface, interface_of, make, sizes
-from neuralmutator.fitness.host.recording import Recording, record
+from neuralmutator.fitness.host.recording import Recording, active, record
 
 __all__ = [
     "HostFitness",
@@ -11,6 +11,7 @@ __all__ = [
     "MemberFitness",
     "Recording",
     "Results",
+    "active",
     "gymnasium",
     "interface_of",
     "make",

@@ -12,7 +12,7 @@ from neuralmutator import envs
 from neuralmutator.core import Genome, check
 from neuralmutator.fitness.host.interface import act, check_policy, interface_of, make
 from neuralmutator.fitness.host.worker import with_array_observations
-from neuralmutator.networks import Network
+from neuralmutator.networks import Network, layer_outputs
 
 
 class Recording(NamedTuple):
@@ -53,7 +53,7 @@ def record(env_id: str, policy: Network, genome: Genome, seed: int, max_steps: i
         @jax.jit
         def think(genome: Genome, carry: Any, x: jax.Array) -> tuple[Any, jax.Array, tuple[jax.Array, ...], jax.Array]:
             after, action, valid = act(policy, found, genome, carry, x)
-            return after, action, _activations(policy, genome, carry, x), valid
+            return after, action, layer_outputs(policy, genome)(carry, x), valid
 
         env = with_array_observations(made)
 
@@ -78,13 +78,18 @@ def record(env_id: str, policy: Network, genome: Genome, seed: int, max_steps: i
             rewards.append(reward)
             if terminated or truncated:
                 break
-    activations = jax.tree.map(lambda *rows: np.stack(rows), *thoughts)
-    if policy.topology is not None:
-        *hidden, output = activations
-        widths = zip(hidden, np.asarray(genome.topology), strict=True)
-        activations = (*(layer[:, :width] for layer, width in widths if width > 0), output)
+    activations = active(policy, genome, jax.tree.map(lambda *rows: np.stack(rows), *thoughts))
     rewards_given = np.array(rewards, np.float64)
     return Recording(frames[: len(rewards)], np.stack(seen), np.stack(actions), rewards_given, activations)
+
+
+def active(policy: Network, genome: Genome, activations: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
+    """Activations [T, ...] of every layer, of its active neurons only, where the policy's topology evolves."""
+    if policy.topology is None:
+        return activations
+    *hidden, output = activations
+    widths = zip(hidden, np.asarray(genome.topology), strict=True)
+    return (*(layer[:, :width] for layer, width in widths if width > 0), output)
 
 
 @contextmanager
@@ -97,11 +102,3 @@ def _headless() -> Iterator[None]:
     finally:
         for name in added:
             del os.environ[name]
-
-
-def _activations(policy: Network, genome: Genome, carry: Any, x: jax.Array) -> tuple[jax.Array, ...]:
-    if policy.initial_state is not None:
-        return policy.activations(genome.policy, (carry, x))
-    if policy.topology is not None:
-        return policy.activations(genome.policy, x, genome.topology)
-    return policy.activations(genome.policy, x)
