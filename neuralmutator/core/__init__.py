@@ -12,6 +12,7 @@ from neuralmutator.core.evaluation import (
     value_and_info,
 )
 from neuralmutator.core.genome import Genome, cast, chunks, flatten, is_finite, take, unflatten
+from neuralmutator.core.platform import on_cpu
 from neuralmutator.core.step import PyTree, Step, rollout
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "flatten",
     "in_blocks",
     "is_finite",
+    "on_cpu",
     "resolve_block_size",
     "rollout",
     "take",

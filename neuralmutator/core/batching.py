@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from neuralmutator.core import check
 from neuralmutator.core.genome import take
+from neuralmutator.core.platform import on_cpu
 from neuralmutator.core.step import PyTree
 
 
@@ -17,7 +18,7 @@ def each(function: Callable[..., PyTree], *args: PyTree) -> PyTree:
     All at once on accelerators; one after another on a CPU, whose caches hold one member but not all of them, and where
     a ``lax.cond`` of one member then spares what it does not take.
     """
-    if jax.default_backend() == "cpu":
+    if on_cpu():
         return jax.lax.map(lambda args: function(*args), args)
     return jax.vmap(function)(*args)
 
@@ -28,7 +29,7 @@ def default_block_size() -> int | None:
     On a CPU a block's parameters stay in cache through a whole episode, and a block whose episodes have ended does not
     wait for the others; an accelerator wants everything at once.
     """
-    return 64 if jax.default_backend() == "cpu" else None
+    return 64 if on_cpu() else None
 
 
 def resolve_block_size(block_size: int | str | None) -> int | None:

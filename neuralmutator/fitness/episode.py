@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from gymnax.environments.environment import Environment
 
 from neuralmutator import envs
-from neuralmutator.core import check, each
+from neuralmutator.core import check, each, on_cpu
 from neuralmutator.core.genome import Genome, take
 from neuralmutator.fitness.player import Life, Player, make_player
 from neuralmutator.networks import Network
@@ -91,7 +91,7 @@ def observe(
         return jax.lax.while_loop(lambda carry: carry[0].alive, step, first)[1]
 
     # It runs once, and with all optimisations it takes ten times as long to compile as to run.
-    hurry = jax.default_backend() == "cpu" and not check.is_traced(key)
+    hurry = on_cpu() and not check.is_traced(key)
     many = jax.jit(jax.vmap(one), compiler_options={"xla_backend_optimization_level": 0} if hurry else None)
     return many(jax.random.split(key, count))
 

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from neuralmutator.core import check
+from neuralmutator.core import check, on_cpu
 from neuralmutator.nca.cells import Automaton
 from neuralmutator.nca.growth import ALPHA
 
@@ -41,7 +41,7 @@ def default_margins(target: jax.Array | np.ndarray) -> tuple[int, ...]:
     Args:
         target: f32[H, W, 4]; one that is traced is taken to be as large as the article's, 5/9 of the grid.
     """
-    if jax.default_backend() != "cpu":
+    if not on_cpu():
         return ()
     height, width = target.shape[:2]
     if check.is_traced(target):

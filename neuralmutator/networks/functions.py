@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax.custom_batching import sequential_vmap
 from jax.flatten_util import ravel_pytree
 
+from neuralmutator.core.platform import on_cpu
 from neuralmutator.networks.network import Network
 
 
@@ -56,4 +57,4 @@ def from_functions(
 def _one_at_a_time(init: Callable[[jax.Array], jax.Array]) -> Callable[[jax.Array], jax.Array]:
     """`init`, which ``vmap`` turns into a loop on a CPU; see `from_functions`."""
     sequential = sequential_vmap(init)
-    return lambda key: (sequential if jax.default_backend() == "cpu" else init)(key)
+    return lambda key: (sequential if on_cpu() else init)(key)

@@ -9,7 +9,7 @@ import jax
 import optax
 
 from neuralmutator import envs, fitness, mutators, networks
-from neuralmutator.core import Fitness, naming
+from neuralmutator.core import Fitness, naming, on_cpu
 from neuralmutator.population import (
     Evolution,
     ablated,
@@ -164,7 +164,7 @@ def _evolution(config: Config) -> Evolution:
     def task(episodes: int) -> Fitness:
         score = fitness.episodes(config.env, policy, episodes=episodes, max_steps=config.max_steps)
         # All cores of a CPU work on the convolutions of one genome; with a genome each they were a fifth slower.
-        return score if images and jax.default_backend() == "cpu" else fitness.sharded(score)
+        return score if images and on_cpu() else fitness.sharded(score)
 
     built = build_population(config, policy, task(config.episodes))
     if config.algorithm is None:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 import jax
 from jax.extend.backend import clear_backends
 
+from neuralmutator.core import on_cpu
+
 PATIENT: dict[str, str | bool] = {
     "xla_cpu_collective_call_warn_stuck_seconds": "1000000",
     "xla_cpu_collective_call_terminate_timeout_seconds": "1000000",
@@ -24,7 +26,7 @@ def compile_options(more: Mapping[str, str | bool] | None = None) -> dict[str, s
 
     An option that XLA does not know would end the compilation with an error.
     """
-    if jax.default_backend() != "cpu":
+    if not on_cpu():
         return None
     return {name: value for name, value in (PATIENT | dict(more or {})).items() if is_known(name, value)}
 
@@ -48,7 +50,7 @@ def use_all_cores() -> None:
     be used in new computations. Where JAX uses another platform, nothing changes. Programs that run for long should be
     compiled with `compile_options()`.
     """
-    if jax.default_backend() == "cpu":
+    if on_cpu():
         clear_backends()
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         jax.config.update("jax_num_cpu_devices", cores)

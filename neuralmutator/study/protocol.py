@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
-from neuralmutator.core import Fitness, Genome, check, default_block_size, evaluate, fitness_at, take
+from neuralmutator.core import Fitness, Genome, check, default_block_size, each, evaluate, fitness_at, on_cpu, take
 from neuralmutator.population import Evolution
 
 
@@ -108,7 +108,7 @@ def judge_seeds(
     """
     check.whole(1, generations=generations, **protocol._asdict())
     count, devices = keys.shape[0], len(jax.devices())
-    batch = devices if jax.default_backend() == "cpu" else -(-count // devices) * devices
+    batch = devices if on_cpu() else -(-count // devices) * devices
     found = []
     for start in range(0, count, batch):
         some = keys[np.arange(start, start + batch) % count]  # as many for each device; some may be done twice
@@ -132,9 +132,7 @@ def _on_devices(function: Callable, *args: Any) -> Any:
     """`function` of every member along the leading axis of all `args`, a multiple of the number of devices."""
 
     def many(args: tuple) -> Any:
-        if jax.default_backend() == "cpu":
-            return jax.lax.map(lambda args: function(*args), args)
-        return jax.vmap(function)(*args)
+        return each(function, *args)
 
     devices = jax.devices()
     if len(devices) == 1:
