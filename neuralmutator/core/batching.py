@@ -1,15 +1,17 @@
 """Functions over the members of a batch: all at once, one after another, or in blocks."""
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 
-from neuralmutator.core import check
+from neuralmutator.core import check, spreading
 from neuralmutator.core.genome import take
 from neuralmutator.core.platform import on_cpu
 from neuralmutator.core.step import PyTree
+
+FEWEST = 16  # rows of a block whose members are fetched from other devices
 
 
 def each(function: Callable[..., PyTree], *args: PyTree) -> PyTree:
@@ -48,19 +50,58 @@ def resolve_block_size(block_size: int | str | None) -> int | None:
     return operator.index(block_size)
 
 
-def in_blocks(function: Callable, block_size: int | None, *args: PyTree) -> PyTree:
+Lookups = Sequence[tuple[PyTree, jax.Array]]
+"""Pairs of a population [N, ...] and the index i32[rows] of the member that each row needs."""
+
+
+def in_blocks(function: Callable, block_size: int | None, *args: PyTree, lookups: Lookups = ()) -> PyTree:
     """``vmap(function)(*args)``, at most `block_size` rows at a time; bounds memory, keeps a block's data in cache.
 
-    Blocks of one row are not vmapped at all, so that a ``lax.cond`` in `function` stays a branch.
+    Blocks of one row are not vmapped at all, so that a ``lax.cond`` in `function` stays a branch. Where populations are
+    spread over devices, each device has its own rows, see `spreading`.
+
+    Args:
+        function: of a row of each of `args`, and of a member for each of `lookups`.
+        block_size: most rows of a block; None: all.
+        args: with a leading axis [rows].
+        lookups: what rows need of other rows; fetched block by block, for at once it would be one more copy.
     """
     rows = jax.tree.leaves(args)[0].shape[0]
+    populations, indices = [population for population, _ in lookups], [index for _, index in lookups]
+    if not spreading.spreads(rows):
+
+        def look(args: tuple, indices: list) -> PyTree:
+            return function(*args, *map(take, populations, indices))
+
+        return _in_blocks(look, block_size, args, indices)
+
+    def local(own: tuple) -> PyTree:
+        args, indices, populations = own
+
+        def block(args: tuple, indices: list) -> PyTree:
+            found = list(map(spreading.fetch, populations, indices))
+            return _in_blocks(lambda args, found: function(*args, *found), block_size, args, found)
+
+        size = jax.tree.leaves(args)[0].shape[0]
+        if not lookups:
+            return block(args, [])
+        # Each block asks all other devices: blocks of one row would ask too often.
+        return _in_blocks(block, max(block_size or size, FEWEST), args, indices, whole=True)
+
+    return spreading.by_device(local, (args, indices, populations))
+
+
+def _in_blocks(function: Callable, block_size: int | None, *args: PyTree, whole: bool = False) -> PyTree:
+    """`in_blocks` on one device; with `whole`, `function` takes whole blocks."""
+    rows = jax.tree.leaves(args)[0].shape[0]
+    many = function if whole else jax.vmap(function)
     if block_size is None or rows <= block_size:
-        return jax.vmap(function)(*args)
-    if block_size == 1:
+        return many(*args)
+    if block_size == 1 and not whole:
         return jax.lax.map(lambda row: function(*row), args)
     # Blocks of one size, the last one filled up with repeats: a shorter last block would be compiled once more.
     blocks = -(-rows // block_size)
     size = -(-rows // blocks)
     index = jnp.minimum(jnp.arange(blocks * size), rows - 1).reshape(blocks, size)
-    done = jax.lax.map(lambda i: jax.vmap(function)(*take(args, i)), index)
+    done = jax.lax.map(lambda i: many(*take(args, i)), index)
     return jax.tree.map(lambda x: x.reshape(blocks * size, *x.shape[2:])[:rows], done)

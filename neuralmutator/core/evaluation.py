@@ -21,6 +21,7 @@ from typing import Any, Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 
+from neuralmutator.core import spreading
 from neuralmutator.core.batching import in_blocks
 from neuralmutator.core.genome import Genome
 
@@ -80,11 +81,16 @@ def evaluate_members(
         return value_and_info(fitness, key, genome)
 
     if isinstance(fitness, PopulationFitness):
-        values, info = fitness.many(keys, population, block_size)
+        many = fitness.many
+        if keys.ndim:
+            found = spreading.by_device(lambda rows: many(rows[0], rows[1], block_size), (keys, population))
+        else:
+            found = spreading.by_device(lambda rows, key: many(key, rows, block_size), population, keys)
+        values, info = spreading.everywhere(found)
         return jnp.asarray(values, jnp.float32), info
     if keys.ndim == 0:
-        return in_blocks(partial(one, keys), block_size, population)
-    return in_blocks(one, block_size, keys, population)
+        return spreading.everywhere(in_blocks(partial(one, keys), block_size, population))
+    return spreading.everywhere(in_blocks(one, block_size, keys, population))
 
 
 def value_and_info(fitness: Fitness, key: jax.Array, genome: Genome) -> tuple[jax.Array, Info]:

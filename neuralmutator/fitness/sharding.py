@@ -11,6 +11,7 @@ from jax.sharding import Mesh, PartitionSpec
 
 from neuralmutator.core import Fitness, Info, check_fitness, evaluate_members, fitness_at
 from neuralmutator.core.genome import Genome, take
+from neuralmutator.core.spreading import is_local
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class Sharded:
 
     def many(self, keys: jax.Array, population: Genome, block_size: int | None) -> tuple[jax.Array, Info]:
         """Fitness of a population [N], at most `block_size` members on each device; see `PopulationFitness`."""
+        if is_local():  # a device of `distribute` has its share already
+            return evaluate_members(self.fitness, keys, population, block_size)
         rows, devices = population.policy.shape[0], self.mesh.size
         # Dealt in turn: neighbours are alike (the elites are the first), and some members live much longer than others.
         dealt = np.arange(-(-rows // devices) * devices).reshape(-1, devices).T.ravel()

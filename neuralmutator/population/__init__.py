@@ -4,6 +4,7 @@ from neuralmutator.population import baselines, selection, speciation
 from neuralmutator.population.ablations import Ablated, ablated
 from neuralmutator.population.archipelago import Islands, islands
 from neuralmutator.population.baselines import AsEvosax, evosax
+from neuralmutator.population.distribution import distribute
 from neuralmutator.population.founders import Founders, track_founders
 from neuralmutator.population.generation import evolution, run
 from neuralmutator.population.hall import Hall, hall_of_fame
@@ -23,6 +24,7 @@ __all__ = [
     "State",
     "ablated",
     "baselines",
+    "distribute",
     "evolution",
     "evosax",
     "hall_of_fame",

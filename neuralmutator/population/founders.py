@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from neuralmutator.core import Genome, Info, default_block_size, in_blocks
+from neuralmutator.core.spreading import everywhere
 from neuralmutator.population import metrics
 from neuralmutator.population.types import Evolution, Generation
 
@@ -73,10 +74,11 @@ def track_founders(evolution: Evolution) -> Evolution:
 def _drift(state: Founders, fitness: jax.Array) -> Info:
     mutators, finite = state.population.mutator, metrics.are_finite(state.population, fitness)
 
-    def distance(row: jax.Array) -> jax.Array:
-        return jnp.linalg.norm(mutators[row] - state.mutators[state.founder[row]])
+    def distance(mutator: jax.Array, first: jax.Array) -> jax.Array:
+        return jnp.linalg.norm(mutator - first)
 
-    drift = in_blocks(distance, default_block_size(), jnp.arange(mutators.shape[0]))
+    drift = in_blocks(distance, default_block_size(), mutators, lookups=[(state.mutators, state.founder)])
+    drift = everywhere(drift)
     largest = jnp.max(jnp.where(finite, drift, 0.0))
     return {
         "mutator_drift_mean": metrics.mean(drift, finite),

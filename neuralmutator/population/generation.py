@@ -21,6 +21,7 @@ from neuralmutator.core import (
     rollout,
     take,
 )
+from neuralmutator.core.spreading import everywhere, members
 from neuralmutator.mutators import Mutator, Rewriting
 from neuralmutator.networks import Network
 from neuralmutator.population import metrics, selection, speciation
@@ -249,7 +250,7 @@ def _tell(
     population, fitness = state.population, jnp.asarray(fitness, jnp.float32)
     finite = metrics.are_finite(population, fitness)
     clean = jnp.where(finite, fitness, -jnp.inf)
-    sizes = jax.vmap(partial(active_params, settings.policy))(population.topology)
+    sizes = jax.vmap(partial(active_params, settings.policy))(everywhere(population.topology))
     penalised = clean - settings.complexity_cost * sizes
     species, species_state, species_metrics = settings.species.classify(state.speciation, population, penalised)
     pairs = pair(
@@ -288,13 +289,14 @@ def _next_state(state: State, clean: jax.Array, pairs: Pairs, births: Births, sp
     size = clean.shape[0]
     best = jnp.argmax(clean)
     better = clean[best] > state.luckiest_fitness
+    newest = members(state.population, best)
     born = (state.generation + 1) * size + jnp.arange(size, dtype=jnp.int32)
     return State(
         population=births.population,
         births=jnp.where(pairs.is_child, born, state.births[pairs.parents[:, 0]]),
         generation=state.generation + 1,
         speciation=species_state,
-        luckiest=jax.tree.map(lambda new, old: jnp.where(better, new[best], old), state.population, state.luckiest),
+        luckiest=jax.tree.map(lambda new, old: jnp.where(better, new, old), newest, state.luckiest),
         luckiest_fitness=jnp.where(better, clean[best], state.luckiest_fitness),
     )
 
@@ -302,7 +304,7 @@ def _next_state(state: State, clean: jax.Array, pairs: Pairs, births: Births, sp
 def _measure(
     settings: Settings, population: Genome, finite: jax.Array, sizes: jax.Array, pairs: Pairs, births: Births
 ) -> Info:
-    genes = jax.vmap(settings.mutator.genes)(population.mutator)
+    genes = everywhere(jax.vmap(settings.mutator.genes)(population.mutator))
     return (
         {
             "compatible_share": jnp.mean(pairs.compatible[settings.elites :], dtype=jnp.float32),
@@ -311,7 +313,7 @@ def _measure(
             "policy_params_mean": metrics.mean(sizes, finite),
         }
         | metrics.of_births(births.errors, pairs.is_child & ~pairs.crossing)
-        | metrics.of_topology(population.topology)
+        | metrics.of_topology(everywhere(population.topology))
         | {name: metrics.mean(values, finite) for name, values in genes.items()}
     )
 

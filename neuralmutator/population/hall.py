@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from neuralmutator.core import Fitness, Info, PopulationFitness, check, check_fitness, evaluate, fitness_at
 from neuralmutator.core.genome import Genome, cast, take
+from neuralmutator.core.spreading import members
 from neuralmutator.population import metrics
 from neuralmutator.population.types import Evolution, Generation
 
@@ -86,8 +87,8 @@ def hall_of_fame(
     def init(key: jax.Array) -> Hall:
         state = evolution.init(key)
         nothing = jnp.zeros(size, jnp.float32)
-        members = take(state.population, jnp.zeros(size, jnp.int32))
-        return Hall(state, members, jnp.repeat(state.births[:1], size), nothing, nothing)
+        first = members(state.population, jnp.zeros(size, jnp.int32))
+        return Hall(state, first, jnp.repeat(state.births[:1], size), nothing, nothing)
 
     update = partial(_update, fitness, centre, 1 - forgetting)
 
@@ -144,7 +145,7 @@ def _update(
     known = jnp.any(old.births[:, None] == old.member_births, axis=1)
     chances = jnp.where(jnp.isfinite(generation.fitness) & ~known, generation.fitness, -jnp.inf)
     best = jnp.argmax(chances)
-    newcomer = take(population, best)
+    newcomer = members(population, best)
     order = jnp.lexsort((hall.evaluations, hall.estimates))  # worst first; of equal ones the least evaluated
     hall = _enter(hall, order[0], newcomer, old.births[best], jnp.isfinite(chances[best]))
     if centre:

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from neuralmutator.core import Genome, Info, is_finite
+from neuralmutator.core.spreading import everywhere
 from neuralmutator.population.speciation import Species
 from neuralmutator.population.types import Generation
 
@@ -21,7 +22,7 @@ def add(generation: Generation, metrics: Info) -> Generation:
 
 def are_finite(population: Genome, fitness: jax.Array) -> jax.Array:
     """Which members have a finite fitness and finite parameters, bool[N]."""
-    return jnp.isfinite(fitness) & is_finite(population)
+    return jnp.isfinite(fitness) & everywhere(is_finite(population))
 
 
 def mean(values: jax.Array, counted: jax.Array) -> jax.Array:

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from neuralmutator.core import Genome, cast, in_blocks, take
+from neuralmutator.core.spreading import everywhere, members
 from neuralmutator.mutators import Mutator
 from neuralmutator.networks import Network
 from neuralmutator.networks.structure import Topology
@@ -134,15 +135,14 @@ def weighted_mean(population: Genome, score: jax.Array, count: int) -> Genome:
     weights = jnp.log(count + 0.5) - jnp.log(jnp.arange(1.0, count + 1))
     weights = jnp.where((score[order] > -jnp.inf) | jnp.isneginf(score[order[0]]), weights, 0.0)
     weights = weights / jnp.sum(weights)
-    best = take(population, order[0])
+    chosen = members(population, order)
+    best = take(chosen, jnp.int32(0))
 
     def mean(x: jax.Array) -> jax.Array:
         # What is not finite must not enter by a weight of zero.
-        return jnp.sum(jnp.where(weights[:, None] > 0, weights[:, None] * x[order], 0.0), axis=0)
+        return jnp.sum(jnp.where(weights[:, None] > 0, weights[:, None] * x, 0.0), axis=0)
 
-    mixed = best._replace(
-        policy=mean(population.policy), mutator=mean(population.mutator), compat=mean(population.compat)
-    )
+    mixed = best._replace(policy=mean(chosen.policy), mutator=mean(chosen.mutator), compat=mean(chosen.compat))
     return cast(mixed, best)
 
 
@@ -174,7 +174,7 @@ def reproduce(
         centre: a genome that all children rewrite instead of their parents.
     """
     size = pairs.is_child.shape[0]
-    rows = jnp.arange(size)
+    first, second = pairs.parents[:, 0], pairs.parents[:, 1]
     key_structure, key_rewrite = jax.random.split(key)
     # On a CPU a rewriting is fastest when few genomes are in cache, a structural mutation when it is a real branch
     # (benchmarks/reproduction.py).
@@ -182,27 +182,31 @@ def reproduce(
     branching_block = None if block_size is None else 1
     buds = None
     if policy.topology is not None:
-        bud = partial(_bud, policy.topology, population, pairs)
-        buds = in_blocks(bud, branching_block, jax.random.split(key_structure, size), rows)
+        bud = partial(restructure, policy.topology)
+        shapes = population.policy, population.topology, population.structural_rate
+        buds = in_blocks(
+            lambda key, crossing, a, b: bud(key, a[0], a[1], jnp.stack([a[2], b]), crossing),
+            branching_block,
+            jax.random.split(key_structure, size),
+            pairs.crossing,
+            lookups=[(shapes, first), (population.structural_rate, second)],
+        )
 
-    # Parents are gathered block by block: at once, they would be one more copy of the population.
-    def birth(key: jax.Array, row: jax.Array) -> tuple[Genome, jax.Array]:
-        a = take(population, pairs.parents[row, 0])
-        b = take(population, pairs.parents[row, 1]) if crossover else None
-        first = a if buds is None else _budded(a, take(buds, row))
-        first = first if centre is None else centre
-        child, error = rewrite(policy, mutator, limit, key, first, b, pairs.crossing[row], share)
-        return jax.tree.map(lambda new, old: jnp.where(pairs.is_child[row], new, old), child, a), error
+    def birth(key: jax.Array, row: tuple, a: Genome, b: Genome | None = None) -> tuple[Genome, jax.Array]:
+        is_child, crossing, bud = row
+        start = a if bud is None else _budded(a, bud)
+        child, error = rewrite(policy, mutator, limit, key, start if centre is None else centre, b, crossing, share)
+        return jax.tree.map(lambda new, old: jnp.where(is_child, new, old), child, a), error
 
-    children, errors = in_blocks(birth, rewriting_block, jax.random.split(key_rewrite, size), rows)
-    structural = jnp.zeros(size, bool) if buds is None else buds.structural & pairs.is_child
-    return Births(children, errors, structural)
-
-
-def _bud(shape: Topology, population: Genome, pairs: Pairs, key: jax.Array, row: jax.Array) -> Buds:
-    first = pairs.parents[row, 0]
-    rates = population.structural_rate[pairs.parents[row]]
-    return restructure(shape, key, population.policy[first], population.topology[first], rates, pairs.crossing[row])
+    children, errors = in_blocks(
+        birth,
+        rewriting_block,
+        jax.random.split(key_rewrite, size),
+        (pairs.is_child, pairs.crossing, buds),
+        lookups=[(population, parent) for parent in ((first, second) if crossover else (first,))],
+    )
+    structural = jnp.zeros(size, bool) if buds is None else everywhere(buds.structural) & pairs.is_child
+    return Births(children, everywhere(errors), structural)
 
 
 def _budded(genome: Genome, bud: Any) -> Genome:

@@ -13,8 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from neuralmutator.core import check
+from neuralmutator.core import check, default_block_size, in_blocks
 from neuralmutator.core.genome import Genome, flatten, take
+from neuralmutator.core.spreading import by_device, everywhere
 
 __all__ = [
     "Classify",
@@ -284,6 +285,10 @@ def learned(
             population = population._replace(compat=jnp.tile(net, (n, 1)))
         return population, SpeciationState(projection, jnp.float32(threshold))
 
+    def describe(population: Genome, projection: jax.Array) -> tuple[jax.Array, jax.Array]:
+        summaries = summarise(projection, population)
+        return summaries, jax.vmap(tag)(population.compat, summaries)
+
     def radius(state: SpeciationState) -> jax.Array:
         return state.threshold * TAG**0.5
 
@@ -291,8 +296,7 @@ def learned(
         state: SpeciationState, population: Genome, fitness: jax.Array
     ) -> tuple[Species, SpeciationState, dict[str, jax.Array]]:
         n = fitness.shape[0]
-        summaries = summarise(state.projection, population)
-        tags = jax.vmap(tag)(population.compat, summaries)
+        summaries, tags = everywhere(by_device(describe, population, state.projection))
         member_of, count = cluster(tags, jnp.argsort(-fitness), radius(state))
         size = jnp.zeros(n, jnp.int32).at[member_of].add(1)[member_of]
         metrics = {"tag_distance": _neighbour_distance(tags), "species_threshold": state.threshold}
@@ -303,10 +307,16 @@ def learned(
         return Species(member_of, size, count, summaries), state, metrics
 
     def compatible(state: SpeciationState, population: Genome, species: Species, pairs: jax.Array) -> jax.Array:
-        def judge(judging: jax.Array, pair: jax.Array) -> jax.Array:
-            tags = jax.vmap(tag, (None, 0))(population.compat[judging], species.summaries[pair])
-            return jnp.linalg.norm(tags[0] - tags[1]) < radius(state)
+        near = radius(state)
 
-        return jax.vmap(lambda pair: judge(pair[0], pair) & judge(pair[1], pair))(pairs)
+        def judge(summaries: jax.Array, a: jax.Array, b: jax.Array) -> jax.Array:
+            def alike(compat: jax.Array) -> jax.Array:
+                tags = jax.vmap(tag, (None, 0))(compat, summaries)
+                return jnp.linalg.norm(tags[0] - tags[1]) < near
+
+            return alike(a) & alike(b)
+
+        judges = [(population.compat, pairs[:, i]) for i in range(2)]
+        return everywhere(in_blocks(judge, default_block_size(), species.summaries[pairs], lookups=judges))
 
     return Speciation(NUM_PARAMS, init, classify, compatible, sharing)

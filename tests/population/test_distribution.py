@@ -1,0 +1,108 @@
+"""A population on several devices, in a process of their own: that of the tests has a single device."""
+
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import Mesh
+
+import neuralmutator as nm
+
+MEMBERS = 32
+
+
+def own_fitness():
+    policy = nm.networks.mlp(1, 1, (8,))
+
+    def fitness(key, genome):
+        x = jax.random.uniform(key, (16, 1))
+        return -jnp.mean((jax.vmap(policy.apply, (None, 0))(genome.policy, x) - jnp.sin(x)) ** 2)
+
+    mutator = nm.mutators.remembering(policy)
+    return nm.evolution(policy, mutator, fitness, population_size=MEMBERS, common_random_numbers=False)
+
+
+def normalised():
+    policy = nm.networks.normalised(nm.networks.mlp(3, 1, (8,)), 3)
+    fitness = nm.fitness.sharded(nm.fitness.episodes("Pendulum-v1", policy, episodes=2, max_steps=60))
+    evolution = nm.evolution(policy, nm.mutators.gaussian(0.1), fitness, population_size=MEMBERS)
+    return nm.normalise_observations(nm.hall_of_fame(evolution, fitness), policy)
+
+
+def speciated():
+    policy = nm.networks.mlp(4, 2, (8,))
+    fitness = nm.fitness.episodes("CartPole-v1", policy, episodes=2, max_steps=100)
+    species = nm.speciation.learned(warm_start_steps=5)
+    evolution = nm.evolution(
+        policy, nm.mutators.dual_mixture(), fitness, population_size=MEMBERS, crossover_rate=0.5, species=species
+    )
+    return nm.track_founders(nm.hall_of_fame(evolution, fitness))
+
+
+def flexible():
+    policy = nm.networks.flexible_mlp(4, 2, max_width=16, initial_widths=(8,))
+    fitness = nm.fitness.episodes("CartPole-v1", policy, episodes=2, max_steps=100)
+    evolution = nm.evolution(
+        policy, nm.mutators.gaussian(0.1), fitness, population_size=MEMBERS, structural_rate=0.3, complexity_cost=0.01
+    )
+    return nm.hall_of_fame(evolution, fitness)
+
+
+MADE = {function.__name__: function for function in (own_fitness, normalised, speciated, flexible)}
+
+
+def compare(name):
+    jax.config.update("jax_num_cpu_devices", 4)
+    found = {}
+    for number in (1, 2, 4):
+        mesh = Mesh(np.array(jax.devices()[:number]), ("members",))
+        evolution = nm.distribute(MADE[name](), mesh)
+        state, history = nm.run(evolution, jax.random.key(3), 4)
+        assert jax.jit(evolution.init)(jax.random.key(0)).population.policy.sharding.num_devices == number
+        champion = jax.jit(evolution.best)(state)
+        found[number] = jax.device_get((state, history.fitness, history.parents, champion, history.metrics))
+    assert len(np.unique(found[1][1])) > MEMBERS
+    for number in (2, 4):
+        jax.tree.map(np.testing.assert_array_equal, found[1][:-1], found[number][:-1])
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), found[1][-1], found[number][-1])
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name != "own_fitness" else []) for name in MADE]
+)
+def test_a_run_has_the_same_bits_on_one_two_and_four_devices(name):
+    done = subprocess.run([sys.executable, __file__, name], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_on_one_device_it_is_the_evolution_itself():
+    evolution = own_fitness()
+    assert nm.distribute(evolution, Mesh(np.array(jax.devices()[:1]), ("x",))) is evolution
+
+
+def test_what_is_refused():
+    program = """
+import jax, numpy as np
+jax.config.update("jax_num_cpu_devices", 6)
+from jax.sharding import Mesh
+import neuralmutator as nm
+policy = nm.networks.mlp(1, 1, (2,))
+evolution = nm.evolution(policy, nm.mutators.gaussian(), lambda key, genome: genome.policy[0], population_size=8)
+for mesh in (Mesh(np.array(jax.devices()), ("members",)), Mesh(np.array(jax.devices()).reshape(2, 3), ("a", "b"))):
+    try:
+        nm.distribute(evolution, mesh)
+    except ValueError as error:
+        print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [
+        "population_size must be a multiple of the 6 devices of the mesh, got 8",
+        "mesh must have one axis, got ('a', 'b')",
+    ]
+
+
+if __name__ == "__main__":
+    compare(sys.argv[1])
