@@ -1,7 +1,7 @@
 """What are the presets worth? Champions of several seeds, played in the real Gymnasium environments.
 
     python benchmarks/results.py                      # everything in the README's table
-    python benchmarks/results.py --envs CartPole-v1 --presets speciated
+    python benchmarks/results.py --envs CartPole-v1 --presets default
 
 Every run is the one of ``neuralmutator evolve ENV --preset P --seed S --generations G --episodes E``. A champion is
 the one that its run names; it plays 100 fresh episodes (seeds 10,000 to 10,099) in Gymnasium.
@@ -59,7 +59,7 @@ def measure(env: str, preset: str, first_seed: int, episodes: int = 100) -> dict
 
 def main(
     envs: tuple[str, ...] = tuple(TASKS),
-    presets: tuple[Name, ...] = ("speciated", "original"),
+    presets: tuple[Name, ...] = ("default", "speciated", "original"),
     first_seed: int = 200,
     output: Path | None = None,
 ) -> None:

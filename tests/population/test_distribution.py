@@ -1,5 +1,7 @@
 """A population on several devices, in a process of their own: that of the tests has a single device."""
 
+import hashlib
+import socket
 import subprocess
 import sys
 
@@ -7,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 import neuralmutator as nm
@@ -78,6 +81,37 @@ def test_a_run_has_the_same_bits_on_one_two_and_four_devices(name):
     assert done.returncode == 0, done.stderr
 
 
+def one_of_several(name, index, processes, port):
+    """A process of several, with one device each; prints what the run came to, whoever computed which part of it."""
+    jax.config.update("jax_num_cpu_devices", 1)
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    jax.distributed.initialize(f"127.0.0.1:{port}", processes, index)
+    assert len(jax.devices()) == processes
+    state, history = nm.run(nm.distribute(MADE[name]()), jax.random.key(3), 4)
+    whole = multihost_utils.process_allgather((state, history.fitness, history.parents), tiled=True)
+    print(digest(whole))
+
+
+def digest(tree):
+    return hashlib.sha256(b"".join(np.asarray(x).tobytes() for x in jax.tree.leaves(tree))).hexdigest()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [2, 4])
+def test_a_run_has_the_same_bits_in_several_processes(processes):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, __file__, "own_fitness"]
+    started = [
+        subprocess.Popen([*command, str(i), str(processes), str(port)], stdout=subprocess.PIPE, text=True)
+        for i in range(processes)
+    ]
+    printed = [process.communicate()[0].splitlines()[-1] for process in started]
+    state, history = nm.run(own_fitness(), jax.random.key(3), 4)
+    assert printed == [digest((state, history.fitness, history.parents))] * processes
+
+
 def test_on_one_device_it_is_the_evolution_itself():
     evolution = own_fitness()
     assert nm.distribute(evolution, Mesh(np.array(jax.devices()[:1]), ("x",))) is evolution
@@ -105,4 +139,7 @@ for mesh in (Mesh(np.array(jax.devices()), ("members",)), Mesh(np.array(jax.devi
 
 
 if __name__ == "__main__":
-    compare(sys.argv[1])
+    if len(sys.argv) > 2:
+        one_of_several(sys.argv[1], *map(int, sys.argv[2:]))
+    else:
+        compare(sys.argv[1])
