@@ -23,7 +23,8 @@ assert jax.config.jax_enable_x64 and kinds[0] == kinds[1] and kinds[2] == kinds[
     "name",
     [
         pytest.param("CarRacing-v3?domain_randomize=true", marks=pytest.mark.slow),
-        "LunarLander-v3?enable_wind=true",
+        pytest.param("LunarLander-v3?enable_wind=true", marks=pytest.mark.slow),
+        "MountainCarContinuous-v0",
         pytest.param("LunarLanderContinuous-v3", marks=pytest.mark.slow),
     ],
 )

@@ -33,10 +33,10 @@ def test_free_flight_is_gymnasiums(parity):
 
 # Contacts are chaotic: another processor's last bits make other outcomes of a few episodes. The median does not feel
 # them; the mean does, and is judged by the benchmark over more of them.
-@pytest.mark.parametrize("episodes", [12, pytest.param(60, marks=pytest.mark.slow)])
-def test_landings_are_gymnasiums(parity, episodes):
-    numbers, rows, _ = parity["compare"](range(episodes), parity["HEURISTIC"])
-    assert numbers["heuristic_outcomes_agree"] >= 1 - max(2, 0.1 * episodes) / episodes
+@pytest.mark.slow
+def test_landings_are_gymnasiums(parity):
+    numbers, rows, _ = parity["compare"](range(60), parity["HEURISTIC"])
+    assert numbers["heuristic_outcomes_agree"] >= 0.9
     assert numbers["heuristic_median_difference"] <= 3
     assert rows[0][4] > 0.8  # what landed there
 
