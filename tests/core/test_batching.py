@@ -20,6 +20,17 @@ def test_blocks_of_any_size_give_the_same(rows, size):
     np.testing.assert_array_equal(found["row"], np.asarray(x)[:, None] * np.asarray(y))
 
 
+@pytest.mark.parametrize("size", [None, 1, 3, 7])
+def test_rows_look_up_what_they_need_of_others(size):
+    population = {"a": jnp.arange(5.0), "b": jnp.arange(10).reshape(5, 2)}
+    first, second = jnp.array([4, 0, 3, 3, 1, 2, 4]), jnp.array([0, 0, 1, 2, 3, 4, 4])
+    x = jnp.arange(7.0)
+    lookups = [(population, first), (population["a"], second)]
+    found = in_blocks(lambda x, one, other: (x + one["a"], one["b"] * other), size, x, lookups=lookups)
+    np.testing.assert_array_equal(found[0], np.arange(7.0) + np.asarray(first))
+    np.testing.assert_array_equal(found[1], np.arange(10).reshape(5, 2)[first] * np.asarray(second)[:, None])
+
+
 def test_blocks_have_one_size_so_that_they_compile_once():
     traced = []
 
