@@ -3,7 +3,7 @@
 LunarLander: steps of 1,600 landers, 10 for each of 160 genomes, with an MLP of each genome's own, beside Gymnasium's
 environment under random actions. CarRacing: frames of 50 genomes on 3 tracks, each a step of the physics, the picture
 and a convolutional policy of each genome's own, resets included, beside Gymnasium's environment and the same network in
-PyTorch, which it needs.
+PyTorch. Where that is missing, Gymnasium's car stands still, which costs less.
 
     python benchmarks/env_speed.py
 """
@@ -73,9 +73,12 @@ def first_population(policy: nm.networks.Network, size: int) -> nm.Genome:
 
 
 def torch_driver() -> Callable[[np.ndarray], np.ndarray]:
-    """The network of `networks.cnn` in PyTorch, on one core."""
-    import torch
-    from torch import nn
+    """The network of `networks.cnn` in PyTorch, on one core; without PyTorch, a driver that does nothing."""
+    try:
+        import torch
+        from torch import nn
+    except ImportError:
+        return lambda image: np.zeros(3, np.float32)
 
     torch.set_num_threads(1)
     layers: list[nn.Module] = []

@@ -49,7 +49,7 @@ PROGRAMS = {
     ),
     "car": lambda: neural_mutator(lambda _: nm.mutators.gaussian(0.1), "CarRacing-v3", nm.networks.cnn()),
 }
-SLOW = ("lander", "car")
+SLOW = ("dual mutator, speciation", "lander", "car")
 NAMES = [pytest.param(name, marks=pytest.mark.slow if name in SLOW else []) for name in PROGRAMS]
 
 

@@ -1,6 +1,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 import neuralmutator as nm
 from neuralmutator import Genome, quine
@@ -22,6 +23,7 @@ def test_fitness_is_the_relative_error_at_any_size():
     assert quine.fitness(Q)(KEY, genome_of(1e-3 * params)) < -0.9  # and shrinking earns nothing
 
 
+@pytest.mark.slow
 def test_the_neural_mutator_evolves_quines():
     mutator = nm.mutators.dual_mixture(gauss_scale=0.1)
     evolution = nm.evolution(Q.network, mutator, quine.fitness(Q), population_size=64)
