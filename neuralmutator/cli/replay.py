@@ -44,7 +44,7 @@ def replay(options: Replay) -> int:
     from neuralmutator.runs.builders import build_policy
     from neuralmutator.runs.champion import read_champion
     from neuralmutator.runs.config import Config
-    from neuralmutator.runs.folder import RunFolder
+    from neuralmutator.runs.folder import RunFolder, write_text
     from neuralmutator.runs.simulation import record_simulation, simulation_page
 
     folder = RunFolder(options.run)
@@ -56,7 +56,7 @@ def replay(options: Replay) -> int:
     wanted = config.env, policy, champion, options.seed, options.max_steps
     with construction():
         if page:
-            output.write_text(simulation_page(*wanted))
+            write_text(output, simulation_page(*wanted))
             print(output)
             return 0
         recording = (record_simulation if is_simulation(config.env) else record)(*wanted)

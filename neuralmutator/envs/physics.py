@@ -41,6 +41,9 @@ class Physics(Environment):
         simulator: a ``brax.envs.Env``, or a ``mujoco_playground.MjxEnv``; without wrappers that reset it.
         name: of the environment.
         max_steps: the time limit of an episode.
+
+    Raises:
+        ValueError: if the simulator has no such interface.
     """
 
     def __init__(self, simulator: Any, name: str | None = None, max_steps: int = 1000):

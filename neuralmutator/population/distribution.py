@@ -8,7 +8,6 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from neuralmutator.core import Genome
 from neuralmutator.core.spreading import by_rows, everywhere, spread_over
 from neuralmutator.population.types import Evolution
 
@@ -42,23 +41,20 @@ def distribute(evolution: Evolution, mesh: Mesh | None = None) -> Evolution:
         raise ValueError(f"population_size must be a multiple of the {mesh.size} devices of the mesh, got {size}")
 
     def spread(function: Callable[..., Any], place: Callable[[Any], Any]) -> Callable[..., Any]:
-        def spread(*args: Any) -> Any:
+        def placed(*args: Any) -> Any:
             with spread_over(mesh):
                 return place(function(*args))
 
-        return spread
+        return placed
 
     def after(result: tuple[Any, Any]) -> tuple[Any, Any]:
         state, generation = result
         return by_rows(state, size), everywhere(generation)
 
-    def ask(key: jax.Array, state: Any) -> Genome:
-        return evolution.ask(key, state)
-
     return Evolution(
         spread(evolution.init, partial(by_rows, size=size)),
         spread(evolution.step, after),
-        ask,
+        evolution.ask,
         spread(evolution.tell, after),
         spread(evolution.best, everywhere),
     )

@@ -263,6 +263,7 @@ def compile_chunk(
     """Compiles `chunk` moments of a step ``(key, state, data) -> (state, info)``.
 
     The program of a step that was compiled before is taken again: the seeds of one configuration share it.
+    `options` are XLA's, besides those of `compile_options`.
 
     Returns:
         ``(key, state, first moment, data) -> (state, infos [chunk, ...])``.

@@ -31,14 +31,21 @@ def record_simulation(env: str, policy: Network, genome: Genome, seed: int, max_
         RunError: if MuJoCo cannot draw on this machine.
     """
     simulator, states, recording = _episode(env, policy, genome, seed, max_steps)
+    check_drawing()
+    return recording._replace(frames=np.stack(simulator.render(states, height=SIDE, width=SIDE)))
+
+
+def check_drawing() -> None:
+    """Raises RunError if MuJoCo cannot draw on this machine; by drawing nothing."""
+    import mujoco
+
     try:
-        frames = simulator.render(states, height=SIDE, width=SIDE)
-    except Exception as error:  # of OpenGL's many kinds
+        mujoco.Renderer(mujoco.MjModel.from_xml_string("<mujoco/>"), 1, 1).close()
+    except Exception as error:  # each way to OpenGL fails in its own
         raise RunError(
             f"MuJoCo cannot draw here ({' '.join(str(error).split())}): it needs OpenGL without a screen "
             "(Debian: apt-get install libegl1)"
         ) from error
-    return recording._replace(frames=np.stack(frames))
 
 
 def simulation_page(env: str, policy: Network, genome: Genome, seed: int, max_steps: int | None = None) -> str:
