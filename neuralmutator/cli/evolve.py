@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from neuralmutator.cli import hosts
 from neuralmutator.cli.options import RunOptions, run_story
+from neuralmutator.cli.status import status_of
 from neuralmutator.runs import presets
 from neuralmutator.runs.config import Config, without_unused
 from neuralmutator.runs.errors import UserError
@@ -42,6 +44,13 @@ class Evolve(RunOptions):
     """Fresh episodes that the champion plays at the end."""
     tensorboard: bool = False
     """Also write TensorBoard events."""
+    hosts: int | None = None
+    """Processes that share each generation, one on each machine: all are given the same command, each its
+    --host-index. If not given, SLURM's step or the indexed job of Kubernetes says; 1: this one alone."""
+    host_index: int | None = None
+    """Which of them this is, 0, 1 …"""
+    coordinator: str | None = None
+    """HOST:PORT of the first of them, as all can reach it; only they should be able to."""
 
 
 def defaults(argv: list[str]) -> Evolve:
@@ -53,7 +62,39 @@ def defaults(argv: list[str]) -> Evolve:
 
 
 def evolve(options: Evolve) -> int:
-    """Runs the command; exit status 0."""
+    """Runs the command; exit status 0, or that of the process that does the work as one of several hosts."""
+    if not _is_host(options):
+        return _evolve(options)
+    if options.output is None:
+        raise UserError("--hosts needs --output, a folder that all hosts reach")
+    if options.config.host:
+        raise UserError("hosts must be 1 with --host: Gymnasium is played by the --workers of one machine")
+    return hosts.supervised(partial(status_of, partial(_as_host, options)))
+
+
+def _is_host(options: Evolve) -> bool:
+    """Whether this process is one of several."""
+    named = [getattr(options, name) is not None for name in ("hosts", "host_index", "coordinator")]
+    if options.hosts == 1 and not any(named[1:]):
+        return False
+    if any(named):
+        if not all(named):
+            raise UserError("--hosts, --host-index and --coordinator must be given together")
+        return True
+    return hosts.are_scheduled()
+
+
+def _as_host(options: Evolve) -> int:
+    from neuralmutator.runs.hosts import join, join_scheduled, leads
+
+    if options.hosts is None or options.host_index is None or options.coordinator is None:
+        join_scheduled()
+    else:
+        join(options.hosts, options.host_index, options.coordinator)
+    return _evolve(options if leads() else dataclasses.replace(options, quiet=True, tensorboard=False))
+
+
+def _evolve(options: Evolve) -> int:
     for name in ("test_episodes", "seeds"):
         if (value := getattr(options, name)) < 1:
             raise UserError(f"{name.replace('_', '-')} must be at least 1, got {value}")
@@ -91,8 +132,11 @@ def _several(options: Evolve, config: Config, output: Path) -> int:
         _one(options, dataclasses.replace(config, seed=seed), folder, going_on, f"{config.env}, seed {seed}")
         folders.append(folder)
     from neuralmutator.runs.folder import RunFolder
+    from neuralmutator.runs.hosts import leads
     from neuralmutator.runs.stories import STORIES
 
+    if not leads():
+        return 0
     STORIES["evolution"].figure([RunFolder(folder) for folder in folders], None).savefig(
         output / "training.png", dpi=150
     )

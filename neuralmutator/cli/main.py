@@ -7,14 +7,15 @@ import os
 import re
 import signal
 import sys
-import traceback
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib import import_module
 from typing import Any, NamedTuple
 
 from neuralmutator import __version__
 from neuralmutator.cli import options
-from neuralmutator.runs.errors import InterruptedRunError, RunError, UserError
+from neuralmutator.cli.status import status_of
+from neuralmutator.runs.errors import UserError
 
 
 class Command(NamedTuple):
@@ -65,33 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         130 after an interruption; 141 where nobody reads the output any more.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    debug = "--debug" in arguments
-    try:
-        return _run([argument for argument in arguments if argument != "--debug"])
-    except (UserError, RunError) as error:
-        if debug:
-            traceback.print_exc()
-        return _complain(str(error))
-    except InterruptedRunError as stop:
-        print(
-            f"Interrupted after {stop.moment} of {stop.length}. To go on, give the same command with "
-            f"--resume --output {stop.path}",
-            flush=True,
-        )
-        return 130
-    except KeyboardInterrupt:
-        _complain("stopped")
-        return 130
-    except BrokenPipeError:
-        return 141
-    except OSError as error:
-        if debug:
-            traceback.print_exc()
-        return _complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
-    except Exception as error:
-        traceback.print_exc()
-        _complain(f"this is an error of neuralmutator {__version__}, not of your input: {type(error).__name__}")
-        return 1
+    options.debug = "--debug" in arguments
+    return status_of(partial(_run, [argument for argument in arguments if argument != "--debug"]))
 
 
 def _run(argv: list[str]) -> int:
@@ -140,11 +116,6 @@ def _parse(kind: Any, argv: list[str], defaults: Any) -> Any:
             raise
         said = re.sub(r"[\u2500-\u257f]+", " ", boxed.getvalue()).split("For full helptext")[0]
         raise UserError(" ".join(said.split())) from stop
-
-
-def _complain(text: str) -> int:
-    print(f"neuralmutator: {' '.join(text.split())}", file=sys.stderr, flush=True)
-    return 2
 
 
 def command() -> None:

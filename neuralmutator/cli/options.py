@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 own_process = False
 """Whether this process is the command and no other program: set by `main.command`."""
 
+debug = False
+"""Whether errors show where they come from: set by `main.main`."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
@@ -82,6 +85,7 @@ def run_story(
     with display.early() if display else nullcontext():
         # Imported while the live line is shown already.
         prepare_jax()
+        from neuralmutator.runs.hosts import leads
         from neuralmutator.runs.runner import execute, time_limit
 
         story = STORIES[kind]
@@ -95,6 +99,8 @@ def run_story(
             stop=[*limits, *stop],
             tell=note,
         )
+    if not leads():
+        return result
     draw(story, output)
     if result["stopped"]:
         print(f"Ended early: {result['stopped']}.")
@@ -120,9 +126,11 @@ def prepare_jax() -> None:
     if own_process:
         from neuralmutator.runs.cache import use_cache
         from neuralmutator.runs.devices import use_all_cores
+        from neuralmutator.runs.hosts import several
 
         use_cache()
-        use_all_cores()
+        if not several():  # those of several processes have them already
+            use_all_cores()
 
 
 def note(text: str) -> None:

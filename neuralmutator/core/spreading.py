@@ -5,6 +5,7 @@ what is known of them are moved, not summed, so that the bits do not depend on t
 `population.distribute`.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -92,16 +93,22 @@ def everywhere(tree: Any) -> Any:
 
 
 def by_rows(tree: Any, size: int) -> Any:
-    """The same arrays: those of at least two axes whose first is `size` by rows, the others everywhere."""
+    """The same arrays, placed as `shardings` says."""
     mesh = _mesh.get()
-    if mesh is None:
-        return tree
+    return tree if mesh is None else lax.with_sharding_constraint(tree, shardings(tree, size, mesh))
 
-    def place(x: jax.Array) -> jax.Array:
-        own = PartitionSpec(*mesh.axis_names) if jnp.ndim(x) > 1 and x.shape[0] == size else PartitionSpec()
-        return lax.with_sharding_constraint(x, NamedSharding(mesh, own))
 
-    return jax.tree.map(place, tree)
+def shardings(tree: Any, size: int, mesh: Mesh) -> Any:
+    """Where arrays are: those of at least two axes whose first is `size` by rows, others and empty ones everywhere.
+
+    Args:
+        tree: arrays, may be abstract.
+        size: number of rows.
+        mesh: devices, of one axis.
+    """
+    rows, whole = PartitionSpec(*mesh.axis_names), PartitionSpec()
+    by_rows = lambda x: jnp.ndim(x) > 1 and x.shape[0] == size and math.prod(x.shape) > 0  # noqa: E731
+    return jax.tree.map(lambda x: NamedSharding(mesh, rows if by_rows(x) else whole), tree)
 
 
 def members(population: Any, index: jax.Array) -> Any:

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from neuralmutator.core.spreading import by_rows, everywhere, spread_over
+from neuralmutator.core.spreading import by_rows, everywhere, shardings, spread_over
 from neuralmutator.population.types import Evolution
 
 
@@ -57,4 +57,5 @@ def distribute(evolution: Evolution, mesh: Mesh | None = None) -> Evolution:
         evolution.ask,
         spread(evolution.tell, after),
         spread(evolution.best, everywhere),
+        partial(shardings, size=size, mesh=mesh),
     )

@@ -112,7 +112,7 @@ def rewrite(
     base, rewritten = mutator.mutate(key, a) if b is None else mutator.mutate(key, a, b, crossing)
     # The original's equations: the policy moves from the first parent towards the rewriting, also in a crossing; the
     # mutator and the compatibility net move from the base. So a small share makes a crossing's policy the first one's.
-    own_share = share if mutator.decays_itself else jnp.ones_like(share)
+    own_share = share if mutator.decays_itself else jnp.ones((), share.dtype)
     child = a._replace(
         policy=masked(policy, toward(a.policy, rewritten.policy, share, limit), a.topology),
         mutator=toward(base.mutator, rewritten.mutator, own_share, limit),

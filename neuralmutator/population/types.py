@@ -29,6 +29,7 @@ and goes on from the state is the same run, bit for bit. `tests/population/test_
 of this: a new one is a new row of its table.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -100,13 +101,17 @@ class Best(Protocol):
 
 
 class Evolution(NamedTuple):
-    """A population that evolves; five pure functions. The contract stands in `population.types`."""
+    """A population that evolves; five pure functions. The contract stands in `population.types`.
+
+    Where it is spread over devices it also says where each array of a state is.
+    """
 
     init: Init  # (key) -> state
     step: Step  # (key, state) -> (state, generation)
     ask: Ask  # (key, state) -> population [N], to be evaluated elsewhere
     tell: Tell  # (key, state, fitness [N], info=None) -> (state, generation)
     best: Best  # (state) -> (champion, its estimated fitness f32[])
+    shardings: Callable[[Any], Any] | None = None  # (state, may be abstract) -> the sharding of each of its arrays
 
 
 def with_population(state: Any, population: Genome) -> Any:

@@ -4,20 +4,50 @@ import json
 import math
 import os
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import NamedSharding
 
 from neuralmutator.core import PyTree
 from neuralmutator.runs.errors import RunError
 
 MANIFEST = "manifest.json"
 """Entry of a file that says what each array stands for."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """The rows of an array that one process has, where several share it."""
+
+    start: int  # the first row
+    rows: np.ndarray  # [rows, ...]
+    shape: tuple[int, ...]  # of the whole array
+
+
+def to_host(state: PyTree) -> PyTree:
+    """Copies what this process has of a state: NumPy arrays and keys, and `Part` of what it shares with other processes.
+
+    What all processes have alike is the first one's; the others give None.
+    """
+    return jax.tree.map(_to_host, state)
+
+
+def _to_host(leaf: Any) -> Any:
+    if not isinstance(leaf, jax.Array) or leaf.is_fully_addressable:
+        return leaf if _is_key(leaf) else jax.device_get(leaf)
+    if leaf.is_fully_replicated:
+        mine = leaf.addressable_data(0)
+        return (mine if _is_key(leaf) else jax.device_get(mine)) if jax.process_index() == 0 else None
+    rows = {shard.index[0].indices(leaf.shape[0])[0]: shard.data for shard in leaf.addressable_shards}
+    return Part(min(rows), np.concatenate([np.asarray(rows[start]) for start in sorted(rows)]), leaf.shape)
 
 
 def save(path: str | Path, state: PyTree) -> None:
@@ -28,7 +58,7 @@ def save(path: str | Path, state: PyTree) -> None:
 
     Args:
         path: the file; the folder must exist. Nothing is appended to its name.
-        state: a pytree of arrays of any dtype, keys of ``jax.random.key`` included, and of Python numbers.
+        state: a pytree of arrays of any dtype, keys of ``jax.random.key`` included, of Python numbers, and of `Part`.
 
     Raises:
         ValueError: if a leaf is no array.
@@ -38,7 +68,10 @@ def save(path: str | Path, state: PyTree) -> None:
     for place, leaf in jax.tree_util.tree_leaves_with_path(state):
         name = jax.tree_util.keystr(place)
         kinds[name] = _kind(leaf)
-        data = np.asarray(jax.device_get(jax.random.key_data(leaf) if _is_key(leaf) else leaf))
+        if isinstance(leaf, Part):
+            data = leaf.rows
+        else:
+            data = np.asarray(jax.device_get(jax.random.key_data(leaf) if _is_key(leaf) else leaf))
         if data.dtype.hasobject:
             raise ValueError(f"state must be a pytree of arrays, got {type(leaf).__name__} at {name or 'its root'}")
         # NumPy writes bfloat16 and its like as bytes without a meaning; the manifest keeps the dtype.
@@ -46,40 +79,93 @@ def save(path: str | Path, state: PyTree) -> None:
     write(Path(path), arrays, json.dumps(kinds))
 
 
-def load(path: str | Path, like: PyTree) -> PyTree:
+def load(path: str | Path | Sequence[Path], like: PyTree) -> PyTree:
     """Reads what `save` wrote.
 
     Args:
-        path: the file.
+        path: the file, or the files that hold the parts of one state.
         like: a pytree with the structure, shapes and dtypes of what was saved; its values do not matter, so
             ``jax.eval_shape(evolution.init, key)`` will do.
 
     Returns:
-        A pytree of JAX arrays with the structure of `like`; of NumPy arrays and Python numbers where `like` has them.
+        A pytree of JAX arrays with the structure of `like`; of NumPy arrays and Python numbers where `like` has them,
+        and arrays over several devices where it has a `NamedSharding`. Of these each process reads its own rows.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        RunError: if the file cannot be read, or holds something else; one line.
+        RunError: if a file cannot be read, or holds something else; one line.
     """
+    paths = [Path(path)] if isinstance(path, str | Path) else list(path)
     wanted = {jax.tree_util.keystr(place): leaf for place, leaf in jax.tree_util.tree_leaves_with_path(like)}
     kinds = {name: _kind(leaf) for name, leaf in wanted.items()}
-    with _opened(Path(path)) as archive:
-        found = json.loads(_manifest(archive))
-        if differing := sorted(name for name in {*found, *kinds} if found.get(name) != kinds.get(name)):
-            raise RunError(f"{path} holds something else: it differs at {differing[0] or 'its root'}")
-        arrays = {name: _array(archive, name, 8 * _size(kind)) for name, kind in kinds.items()}
+    pieces: dict[str, dict[int, tuple[int, Path]]] = {name: {} for name in kinds}  # first row -> (end, file)
+    for file in paths:
+        with _opened(file) as archive:
+            found = json.loads(_manifest(archive))
+            for name, kind in found.items():
+                start, end = kind.pop("rows", (0, 0))
+                if kind != kinds.get(name):
+                    raise RunError(f"{file} holds something else: it differs at {name or 'its root'}")
+                pieces[name][start] = end, file
+    if missing := sorted(name for name in kinds if not pieces[name]):
+        raise RunError(f"{paths[0]} holds something else: it differs at {missing[0] or 'its root'}")
 
     def restore(place: Any, leaf: Any) -> Any:
         name = jax.tree_util.keystr(place)
-        data = arrays[name]
+        read = partial(_rows, name, kinds[name], pieces[name])
+        sharding = getattr(leaf, "sharding", None)
+        if isinstance(sharding, NamedSharding):
+            data = _spread(leaf, sharding, read)
+            return jax.random.wrap_key_data(data, impl=_impl(leaf)) if _is_key(leaf) else data
+        data = read(0, None)
         if _is_key(leaf):
             return jax.random.wrap_key_data(jnp.asarray(data), impl=_impl(leaf))
-        data = data.view(np.dtype(kinds[name]["dtype"]))
         if isinstance(leaf, bool | int | float):
             return type(leaf)(data)
         return data if isinstance(leaf, np.ndarray | np.generic) else jnp.asarray(data)
 
     return jax.tree_util.tree_map_with_path(restore, like)
+
+
+def _spread(leaf: Any, sharding: NamedSharding, read: Callable[[int, int | None], np.ndarray]) -> jax.Array:
+    """An array of which each device has its own rows; of keys their numbers."""
+    like = jax.eval_shape(jax.random.key_data, leaf) if _is_key(leaf) else leaf
+
+    def rows(index: tuple[slice, ...]) -> np.ndarray:
+        start, stop, _ = index[0].indices(like.shape[0]) if index else (0, None, 1)
+        return read(start, stop)
+
+    return jax.make_array_from_callback(like.shape, sharding, rows)
+
+
+def _rows(
+    name: str, kind: dict[str, Any], pieces: dict[int, tuple[int, Path]], start: int, stop: int | None
+) -> np.ndarray:
+    """Rows of an array that stands in pieces, or all of it; keys as numbers.
+
+    Raises:
+        RunError: if they cannot be read.
+    """
+    read: list[np.ndarray] = []
+    at = start
+    for first in sorted(pieces):
+        end, file = pieces[first]
+        with _opened(file) as archive:
+            if end == 0:  # the whole array
+                data = _array(archive, name, 8 * math.prod(kind["shape"]))
+                return _typed(data if stop is None or data.ndim == 0 else data[start:stop], kind)
+            stop = kind["shape"][0] if stop is None else stop
+            if first <= at < min(end, stop):
+                data = _array(archive, name, 8 * math.prod(kind["shape"]))
+                read.append(data[at - first : stop - first])
+                at = min(end, stop)
+    if at != stop or sum(map(len, read)) != at - start:
+        raise RunError(f"{file.parent} lacks a part of {name or 'the state'}")
+    return _typed(np.concatenate(read), kind)
+
+
+def _typed(data: np.ndarray, kind: dict[str, Any]) -> np.ndarray:
+    return data if kind["dtype"].startswith("key<") else data.view(np.dtype(kind["dtype"]))
 
 
 def write(path: Path, arrays: Mapping[str, Any], manifest: str | None = None) -> None:
@@ -136,10 +222,6 @@ def _manifest(archive: zipfile.ZipFile) -> bytes:
     return archive.read(MANIFEST)
 
 
-def _size(kind: dict[str, Any]) -> int:
-    return math.prod(kind["shape"])
-
-
 def _array(archive: zipfile.ZipFile, name: str, most: int) -> np.ndarray:
     with archive.open(f"{name}.npy") as file:
         shape, dtype = _header(file)
@@ -178,7 +260,10 @@ def _impl(leaf: Any) -> Any:
 
 
 def _kind(leaf: Any) -> dict[str, Any]:
-    """Dtype and shape, as JSON has them."""
+    """Dtype and shape, as JSON has them, and which rows it has if they are not all."""
+    if isinstance(leaf, Part):
+        rows = [leaf.start, leaf.start + leaf.rows.shape[0]]
+        return {"dtype": str(leaf.rows.dtype), "shape": list(leaf.shape), "rows": rows}
     if not hasattr(leaf, "dtype"):
         leaf = np.asarray(leaf)
     return {"dtype": str(leaf.dtype), "shape": list(leaf.shape)}

@@ -14,6 +14,7 @@ from neuralmutator.population import (
     Evolution,
     ablated,
     baselines,
+    distribute,
     evolution,
     hall_of_fame,
     selection,
@@ -157,7 +158,11 @@ def build_host_evolution(config: Config, workers: int = 0) -> tuple[Evolution, f
 
 @lru_cache(4)
 def _evolution(config: Config) -> Evolution:
-    """One for all seeds of a configuration, which then share a program."""
+    """One for all seeds of a configuration, which then share a program.
+
+    The devices of several hosts, and accelerators where their number divides the population, share all of a generation;
+    the cores of a CPU its evaluation, since they share their memory.
+    """
     policy = build_policy(config)
     images = _are_images(_sizes(config.env, config.host)[0])
 
@@ -169,12 +174,13 @@ def _evolution(config: Config) -> Evolution:
     built = build_population(config, policy, task(config.episodes))
     if config.algorithm is None:
         built = track_founders(built)
-    if not config.hall:
-        return built
-    episodes = config.hall_episodes
-    if episodes is None:
-        episodes = min(20, config.episodes) if images else 20
-    return hall_of_fame(built, task(episodes), config.hall, centre=config.hall_centre)
+    if config.hall:
+        episodes = config.hall_episodes
+        if episodes is None:
+            episodes = min(20, config.episodes) if images else 20
+        built = hall_of_fame(built, task(episodes), config.hall, centre=config.hall_centre)
+    divides = config.population_size % jax.device_count() == 0
+    return distribute(built) if jax.process_count() > 1 or (divides and not on_cpu()) else built
 
 
 def build_population(config: Config, policy: networks.Network, score: Fitness | None) -> Evolution:

@@ -14,11 +14,14 @@ class RunError(Exception):
 
 
 class InterruptedRunError(Exception):
-    """A run of `length` moments was stopped from outside after `moment`; what it had is saved in the folder `path`."""
+    """A run of `length` moments was stopped from outside after `moment`; what it had is saved in the folder `path`.
 
-    def __init__(self, moment: int, length: int, path: Path):
+    Of several processes of a run, which are stopped together, one `leads`.
+    """
+
+    def __init__(self, moment: int, length: int, path: Path, leads: bool = True):
         super().__init__(f"stopped after {moment} of {length}; what it had is saved in {path}")
-        self.moment, self.length, self.path = moment, length, path
+        self.moment, self.length, self.path, self.leads = moment, length, path, leads
 
 
 @contextmanager

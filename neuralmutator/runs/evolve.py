@@ -40,7 +40,7 @@ def from_evolution(
     """
 
     def finish(state: Any, folder: RunFolder) -> dict[str, Any]:
-        champion, fitness = jax.device_get(evolution.best(state))
+        champion, fitness = _best(evolution, state)
         if isinstance(champion, Genome):
             folder.save_champion(champion)
         return {"champion_fitness": float(fitness)}
@@ -59,7 +59,13 @@ def from_evolution(
         history=lambda info: {"fitness": info.fitness, "parents": info.parents},
         should_stop=_all_broken,
         prepare=lambda: finish,
+        shardings=evolution.shardings,
     )
+
+
+def _best(evolution: Evolution, state: Any) -> Any:
+    """The champion and its fitness, on the host. Of a population on several devices only a program can tell."""
+    return jax.device_get((evolution.best if evolution.shardings is None else jax.jit(evolution.best))(state))
 
 
 def build(config: Config, test_episodes: int = 100, workers: int = 0) -> Run:
@@ -106,7 +112,7 @@ def _finish(
 ) -> dict[str, Any]:
     """Keeps the champion; what the run came to."""
     # One device plays the champion, whatever number evolved it.
-    champion = jax.device_get(evolution.best(state)[0])
+    champion = _best(evolution, state)[0]
     folder.save_champion(champion)
     returns = np.asarray(play_fresh(champion))
     return {

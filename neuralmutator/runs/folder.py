@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from neuralmutator.core import Genome, PyTree
-from neuralmutator.runs import arrays, checkpoints, history, lines, serialise
+from neuralmutator.runs import arrays, checkpoints, history, hosts, lines, serialise
 from neuralmutator.runs.errors import RunError, UserError
 
 DAMAGED = "damaged"
@@ -26,6 +26,7 @@ class Resumption(NamedTuple):
     state: PyTree  # after them; None at moment 0 without a checkpoint
     lines: list[dict[str, Any]]  # metrics of these moments
     set_aside: list[Path]  # damaged files
+    begun: list[Path]  # parts of checkpoints that were never completed
     damaged_lines: list[str]  # of metrics.jsonl
     notes: list[str]  # what the user must know, one line each
 
@@ -166,7 +167,7 @@ class RunFolder:
         Raises:
             RunError: if it cannot go on.
         """
-        moment, restored, broken, reasons = checkpoints.newest(self.path / "checkpoints", state)
+        moment, restored, broken, reasons, begun = checkpoints.newest(self.path / "checkpoints", state)
         if restored is None and broken:
             raise RunError(f"no checkpoint in {self.path / 'checkpoints'} can be read: {reasons[0]}")
         if restored is None:
@@ -184,14 +185,14 @@ class RunFolder:
             notes.append(f"metrics.jsonl lacks {missing} of the {moment} moments before the checkpoint")
         lost = history.unreadable(self.path / "history")
         notes += [f"cannot read history/{path.name}; it is kept in {DAMAGED}" for path in lost]
-        return Resumption(moment, restored, kept, broken + lost, damaged, notes)
+        return Resumption(moment, restored, kept, broken + lost, begun, damaged, notes)
 
     def go_on(self, found: Resumption) -> None:
         """Makes the folder what it was at the moment of a resumption; damaged files are moved, not deleted.
 
         What a process that was killed had begun to write goes: what it was to become is computed again.
         """
-        for begun in (*self.path.glob("*.tmp"), *(self.path / "checkpoints").glob("*.tmp")):
+        for begun in (*self.path.glob("*.tmp"), *(self.path / "checkpoints").glob("*.tmp"), *found.begun):
             begun.unlink()
         aside = self.path / DAMAGED
         if found.set_aside or found.damaged_lines:
@@ -214,10 +215,12 @@ class RunFolder:
         """
         self.wait()
         # From the host's memory, so that a machine with more or fewer devices can go on with it.
-        copy = jax.device_get(state)
+        copy = arrays.to_host(state)
         if self._writer is None:
             self._writer = ThreadPoolExecutor(1)
-        self._writing = self._writer.submit(checkpoints.write, self.path / "checkpoints", moment, copy, self._keep)
+        self._writing = self._writer.submit(
+            checkpoints.write, self.path / "checkpoints", moment, copy, self._keep, hosts.part()
+        )
 
     def wait(self) -> None:
         """Waits until the last checkpoint is on disk.
@@ -232,16 +235,17 @@ class RunFolder:
             except OSError as error:
                 raise RunError(f"cannot write a checkpoint to {self.path}: {error.strerror}") from error
 
-    def restore(self, state: PyTree) -> tuple[int, PyTree]:
+    def restore(self, state: PyTree, at: int | None = None) -> tuple[int, PyTree]:
         """The newest checkpoint that can be read: its moment and state; moment 0 and None if there is none yet.
 
         Args:
             state: a state of the right structure, may be abstract (`jax.eval_shape`).
+            at: moment of the checkpoint, if another than the newest is wanted.
 
         Raises:
             RunError: if there are some, but none can be read or they hold something else.
         """
-        moment, restored, broken, reasons = checkpoints.newest(self.path / "checkpoints", state)
+        moment, restored, broken, reasons, _ = checkpoints.newest(self.path / "checkpoints", state, at)
         if restored is None and broken:
             raise RunError(reasons[0])
         return moment, restored
@@ -320,6 +324,25 @@ class RunFolder:
     def save_result(self, result: dict[str, Any]) -> None:
         """Writes `result.json`; numbers that are not finite become null."""
         write_text(self.path / "result.json", json.dumps(serialise.plain(result), indent=2) + "\n")
+
+
+class SharedFolder(RunFolder):
+    """A run folder as another process than the first of several has it: it writes its parts of checkpoints alone."""
+
+    def save_config(self, kind: str, config: Any) -> None:
+        """Leaves it to the first process."""
+
+    def append_metrics(self, rows: list[dict[str, Any]]) -> None:
+        """Leaves it to the first process."""
+
+    def append_history(self, start: int, rows: dict[str, np.ndarray]) -> None:
+        """Leaves it to the first process."""
+
+    def save_arrays(self, name: str, **values: Any) -> None:
+        """Leaves it to the first process."""
+
+    def save_result(self, result: dict[str, Any]) -> None:
+        """Leaves it to the first process."""
 
 
 def write_text(path: Path, text: str) -> None:

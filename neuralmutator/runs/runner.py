@@ -7,7 +7,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -15,15 +15,16 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
 
 from neuralmutator.core import PyTree, rollout
 from neuralmutator.fitness.host import rollout_on_host
-from neuralmutator.runs import serialise
+from neuralmutator.runs import hosts, serialise
 from neuralmutator.runs.devices import compile_options
 from neuralmutator.runs.errors import InterruptedRunError, RunError
-from neuralmutator.runs.folder import Resumption, RunFolder
+from neuralmutator.runs.folder import Resumption, RunFolder, SharedFolder
 from neuralmutator.runs.story import Columns, Rows, Run, Stop
-from neuralmutator.runs.waiting import beside, ready, stoppable
+from neuralmutator.runs.waiting import asked, beside, ready, stoppable
 
 MOST_PROGRAMS = 4  # that are remembered
 _programs: dict[tuple[Any, ...], Any] = {}
@@ -48,6 +49,9 @@ def execute(
     Everything of moment t follows from the keys and t, chunks have the same bounds whenever a run is cut, and the state
     is saved whole: a run that is killed and resumed ends with the bits of an undisturbed one.
 
+    Several processes (see `hosts`) call it alike, with a folder that all of them reach. The first one writes, the
+    others write their parts of checkpoints; a signal to any of them ends all, after the chunk.
+
     Args:
         run: what is run, or a function that builds it.
         output: the run folder; must not exist yet, or with `resume` hold a run of the same configuration (its length
@@ -64,15 +68,15 @@ def execute(
 
     Raises:
         UserError: if `run` builds it from a configuration that is not valid.
-        RunError: if the folder cannot be used, or the run has failed.
+        RunError: if the folder cannot be used, the run has failed, or another process of the run has ended.
         InterruptedRunError: on SIGINT, SIGTERM or SIGHUP, after saving.
     """
     began = time.perf_counter()
-    with stoppable(), ExitStack() as stack:
+    with stoppable(at_once=not hosts.several()), _without_others(), ExitStack() as stack:
         built = beside(run)[0] if callable(run) else run
         stack.callback(built.close)
-        (template,) = beside(lambda: jax.eval_shape(built.init, built.keys[0]))
-        folder, found = _open(built, Path(output), template, resume)
+        (template,) = beside(lambda: _template(built))
+        folder, found = _open_together(built, Path(output), template, resume)
         stack.callback(folder.close)
         for sink in sinks:
             if isinstance(sink, AbstractContextManager):
@@ -86,7 +90,7 @@ def execute(
             seconds = going.clock - began
             (result,) = beside(lambda: finish(going.state, folder))
         except KeyboardInterrupt as interrupt:
-            raise InterruptedRunError(going.moment, built.length, folder.path) from interrupt
+            raise InterruptedRunError(going.moment, built.length, folder.path, hosts.leads()) from interrupt
         result = result | {"stopped": reason, "moments": going.moment, "compile_seconds": compiled, "seconds": seconds}
         folder.save_result(result)
         return result
@@ -150,7 +154,9 @@ class _Execution:
             return finish, reason, self.clock - began
         # What divides both is the chunk of the first call, unless the length has grown since.
         chunk = 1 if self.run.on_host else chunk_size(math.gcd(self.moment, self.run.length))
-        finish, program, _ = beside(self.run.prepare, lambda: self.compile(chunk), self.begin)
+        works = self.run.prepare, lambda: self.compile(chunk), self.begin
+        # Several processes must start what they compute together in the same order.
+        finish, program, _ = [beside(work)[0] for work in works] if hosts.several() else beside(*works)
         self.clock = time.perf_counter()
         compiled = self.clock - began
         try:
@@ -163,7 +169,8 @@ class _Execution:
     def begin(self) -> None:
         """Makes the first state, where there is none, and saves it: a folder with metrics can be resumed."""
         if self.state is None:
-            self.state = jax.jit(self.run.init)(self.run.keys[0])
+            placed = _shardings(self.template)
+            self.state = jax.jit(self.run.init, out_shardings=placed)(self.run.keys[0])
             self.save()
             self.folder.wait()
 
@@ -176,7 +183,7 @@ class _Execution:
     def loop(self, program: Any, chunk: int, save_every: float) -> str | None:
         """Computes the moments that are left; why it ended early if it did."""
         run, saved_at = self.run, self.clock
-        ahead = not run.on_host
+        ahead = not run.on_host and not hosts.several()
         moments = stream(program, run.keys[1], self.state, run.data, chunk, run.length, self.moment, ahead)
         for done, state, info in moments:
             ready(info)
@@ -187,9 +194,14 @@ class _Execution:
             for row in rows:
                 for sink in self.sinks:
                     sink(row[run.unit], row)
-            if reason := self.why_stop(rows):
-                return reason
-            if time.perf_counter() - saved_at > save_every:
+            reason = self.why_stop(rows)
+            due = time.perf_counter() - saved_at > save_every
+            stopped, ended, due = hosts.any_of(asked(), reason is not None, due)
+            if stopped:
+                raise KeyboardInterrupt
+            if ended:
+                return reason or "another host ends it"
+            if due:
                 self.save()
                 saved_at = time.perf_counter()
         return None
@@ -208,15 +220,51 @@ class _Execution:
     def save(self) -> None:
         """Writes a checkpoint and the products of this moment."""
         self.folder.save(self.moment, self.state)
-        for name, values in self.run.products(jax.device_get(self.state)).items():
-            self.folder.save_arrays(name, **values)
+        if self.run.products is not None:
+            for name, values in self.run.products(jax.device_get(self.state)).items():
+                self.folder.save_arrays(name, **values)
         self.saved = self.moment
+
+
+@contextmanager
+def _without_others() -> Iterator[None]:
+    """What JAX says where another process is lost, as one line."""
+    try:
+        yield
+    except Exception as error:
+        if hosts.is_loss(error):
+            raise RunError(hosts.LOST) from error
+        raise
+
+
+def _template(run: Run) -> PyTree:
+    """An abstract state, which says where its arrays are if they are on several devices."""
+    state = jax.eval_shape(run.init, run.keys[0])
+    if run.shardings is None:
+        return state
+    return jax.tree.map(
+        lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), state, run.shardings(state)
+    )
+
+
+def _open_together(run: Run, path: Path, template: PyTree, resume: bool) -> tuple[RunFolder, Resumption]:
+    """The folder, and where the run goes on, for one process or the first of several, and for the others."""
+    hosts.check_alike(serialise.to_json(run.kind, run.config) + f"{path.resolve()} {resume}")
+    if hosts.leads():
+        folder, found = _open(run, path, template, resume)
+        hosts.of_first(found.moment if found.state is not None else -1)
+        return folder, found
+    moment = hosts.of_first(0)
+    shared = SharedFolder(path, run.keep)
+    if moment < 0:
+        return shared, Resumption(0, None, [], [], [], [], [])
+    return shared, Resumption(moment, shared.restore(template, moment)[1], [], [], [], [], [])
 
 
 def _open(run: Run, path: Path, template: PyTree, resume: bool) -> tuple[RunFolder, Resumption]:
     """The locked folder of a run, and where it goes on. Nothing is written before all is verified."""
     if not resume:
-        return RunFolder.create(path, run.kind, run.config, run.keep), Resumption(0, None, [], [], [], [])
+        return RunFolder.create(path, run.kind, run.config, run.keep), Resumption(0, None, [], [], [], [], [])
     folder = RunFolder(path, run.keep)
     old = _recorded(run, folder)
     if differing := [name for name in serialise.changes(old, run.config) if name != run.length_name]:
@@ -275,11 +323,23 @@ def compile_chunk(
         def program(key: jax.Array, state: PyTree, start: jax.Array, data: PyTree) -> tuple[PyTree, PyTree]:
             return rollout(lambda key, state: step(key, state, data), key, state, chunk, start)
 
-        compiled = jax.jit(program).lower(key, state, 0, data).compile(compile_options(options))
+        placed = _shardings(state)
+        # A program that is called with its own results must leave them where it finds them.
+        out = None if placed is None else (placed, NamedSharding(jax.tree.leaves(placed)[0].mesh, PartitionSpec()))
+        lowered = jax.jit(program, out_shardings=out).lower(key, state, 0, data)
+        compiled = lowered.compile(compile_options(options))
         while len(_programs) >= MOST_PROGRAMS:
             _programs.pop(next(iter(_programs)))
         _programs[name] = compiled
     return _programs[name]
+
+
+def _shardings(state: PyTree) -> PyTree:
+    """Where the arrays of a state are, None if it does not say that they are on several devices."""
+    leaves, structure = jax.tree.flatten(state)
+    shardings = [getattr(leaf, "sharding", None) for leaf in leaves]
+    spread = bool(shardings) and all(isinstance(sharding, NamedSharding) for sharding in shardings)
+    return jax.tree.unflatten(structure, shardings) if spread else None
 
 
 def _one_moment(step: Any, key: jax.Array, state: PyTree, start: int, data: PyTree) -> tuple[PyTree, PyTree]:
@@ -288,7 +348,7 @@ def _one_moment(step: Any, key: jax.Array, state: PyTree, start: int, data: PyTr
 
 
 def _kind(leaf: Any) -> tuple[Any, ...]:
-    return leaf.shape, str(leaf.dtype), getattr(leaf, "weak_type", False)
+    return leaf.shape, str(leaf.dtype), getattr(leaf, "weak_type", False), getattr(leaf, "sharding", None)
 
 
 def stream(

@@ -58,10 +58,11 @@ class Run(NamedTuple):
     data: PyTree = ()  # large arrays that the step reads: arguments of the program, not constants in it
     history: Callable[[PyTree], Columns] = _nothing  # (infos) -> what is kept of every moment, [chunk, ...]
     should_stop: Stop | None = None
-    products: Callable[[PyTree], Mapping[str, Columns]] = _nothing  # (state) -> files written with every checkpoint
+    products: Callable[[PyTree], Mapping[str, Columns]] | None = None  # (state) -> files written with every checkpoint
     prepare: Callable[[], Finish] = _no_work  # compiles what the end needs, while the step is compiled
     keep: int = 3  # checkpoints kept
     compiled_with: Mapping[str, str | bool] = MappingProxyType({})  # more options of XLA for the step
+    shardings: Callable[[PyTree], PyTree] | None = None  # (state) -> where its arrays are, if on several devices
     on_host: bool = False  # whether the step cannot be traced; moments are then computed one by one
     close: Callable[[], None] = _close_nothing  # called when the run has ended, however
 

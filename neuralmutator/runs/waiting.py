@@ -16,19 +16,25 @@ T = TypeVar("T")
 LONGEST_NAP = 0.02  # seconds between two looks
 
 _stop = threading.Event()  # set by a signal; JAX may swallow the exception that the signal raises
+_deferred = False  # whether a signal is only taken note of
 
 
 @contextmanager
-def stoppable() -> Iterator[None]:
+def stoppable(at_once: bool = True) -> Iterator[None]:
     """Within it SIGINT, SIGTERM and SIGHUP raise KeyboardInterrupt, once, so that the run can be saved.
 
     The second signal is answered by a line, since saving goes on; a third raises again. Elsewhere than in the main
     thread, signals are the caller's business.
+
+    Args:
+        at_once: if false, the first signal raises nothing; `asked` tells of it. For a process that others wait for.
     """
+    global _deferred
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     _stop.clear()
+    _deferred = not at_once
     count = 0
 
     def stop(*_: Any) -> None:
@@ -37,7 +43,7 @@ def stoppable() -> Iterator[None]:
         _stop.set()
         if count == 2:
             print("saving; a third signal stops without it", file=sys.stderr, flush=True)
-        else:
+        elif count > 2 or not _deferred:
             raise KeyboardInterrupt
 
     names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
@@ -46,6 +52,7 @@ def stoppable() -> Iterator[None]:
         yield
     finally:
         _stop.clear()
+        _deferred = False
         for name, handler in before.items():
             signal.signal(getattr(signal, name), handler)
 
@@ -99,6 +106,11 @@ def ready(arrays: PyTree) -> None:
 
 def look() -> None:
     """Raises KeyboardInterrupt if a signal has asked for it and nobody has heard."""
-    if _stop.is_set():
+    if _stop.is_set() and not _deferred:
         _stop.clear()
         raise KeyboardInterrupt
+
+
+def asked() -> bool:
+    """Whether a signal that raised nothing asks for a stop."""
+    return _deferred and _stop.is_set()
