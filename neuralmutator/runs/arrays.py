@@ -33,7 +33,7 @@ class Part:
 
 
 def to_host(state: PyTree) -> PyTree:
-    """Copies what this process has of a state: NumPy arrays and keys, and `Part` of what it shares with other processes.
+    """Copies what this process has of a state: NumPy arrays and keys, and a `Part` of what it shares with others.
 
     What all processes have alike is the first one's; the others give None.
     """
@@ -117,12 +117,12 @@ def load(path: str | Path | Sequence[Path], like: PyTree) -> PyTree:
         if isinstance(sharding, NamedSharding):
             data = _spread(leaf, sharding, read)
             return jax.random.wrap_key_data(data, impl=_impl(leaf)) if _is_key(leaf) else data
-        data = read(0, None)
+        whole = read(0, None)
         if _is_key(leaf):
-            return jax.random.wrap_key_data(jnp.asarray(data), impl=_impl(leaf))
+            return jax.random.wrap_key_data(jnp.asarray(whole), impl=_impl(leaf))
         if isinstance(leaf, bool | int | float):
-            return type(leaf)(data)
-        return data if isinstance(leaf, np.ndarray | np.generic) else jnp.asarray(data)
+            return type(leaf)(whole)
+        return whole if isinstance(leaf, np.ndarray | np.generic) else jnp.asarray(whole)
 
     return jax.tree_util.tree_map_with_path(restore, like)
 
@@ -131,7 +131,7 @@ def _spread(leaf: Any, sharding: NamedSharding, read: Callable[[int, int | None]
     """An array of which each device has its own rows; of keys their numbers."""
     like = jax.eval_shape(jax.random.key_data, leaf) if _is_key(leaf) else leaf
 
-    def rows(index: tuple[slice, ...]) -> np.ndarray:
+    def rows(index: tuple[slice, ...] | None) -> np.ndarray:
         start, stop, _ = index[0].indices(like.shape[0]) if index else (0, None, 1)
         return read(start, stop)
 

@@ -441,3 +441,18 @@ def test_a_stop_while_compiling_is_answered_before_it_is_compiled(tmp_path, name
     assert process.returncode == 130
     assert b"terminate called" not in err and b"Traceback" not in err
     assert not (tmp_path / "run" / "metrics.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--hosts", "2"], "--hosts, --host-index and --coordinator must be given together"),
+        (["--hosts", "2", "--host-index", "0", "--coordinator", "a:1"], "--hosts needs --output, a folder that all"),
+        (
+            ["--hosts", "2", "--host-index", "0", "--coordinator", "a:1", "--output", "x", "--host"],
+            "hosts must be 1 with --host",
+        ),
+    ],
+)
+def test_hosts_that_cannot_be(capsys, arguments, message):
+    assert message in complaint(capsys, "evolve", "CartPole-v1", *arguments)

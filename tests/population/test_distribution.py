@@ -4,6 +4,7 @@ import hashlib
 import socket
 import subprocess
 import sys
+import tempfile
 
 import jax
 import jax.numpy as jnp
@@ -66,11 +67,33 @@ def compare(name, numbers=(1, 2, 4)):
         state, history = nm.run(evolution, jax.random.key(3), 4)
         assert jax.jit(evolution.init)(jax.random.key(0)).population.policy.sharding.num_devices == number
         champion = jax.jit(evolution.best)(state)
+        if number > 1 and name == "own_fitness":
+            goes_on_alone(evolution)
         found[number] = jax.device_get((state, history.fitness, history.parents, champion, history.metrics))
     assert len(np.unique(found[1][1])) > MEMBERS
     for number in numbers[1:]:
         jax.tree.map(np.testing.assert_array_equal, found[1][:-1], found[number][:-1])
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), found[1][-1], found[number][-1])
+
+
+def goes_on_alone(evolution):
+    """Step by step, and as a run in a folder that is cut and goes on, it is as in one program."""
+    # Imported here: it makes the devices, which there are four of by then.
+    from neuralmutator.runs.evolve import from_evolution
+    from neuralmutator.runs.folder import RunFolder
+    from neuralmutator.runs.runner import execute
+
+    state = jax.jit(evolution.init)(jax.random.split(jax.random.key(3))[0])
+    for t in range(4):
+        state, _ = jax.jit(evolution.step)(jax.random.fold_in(jax.random.split(jax.random.key(3))[1], t), state)
+    whole, _ = nm.run(evolution, jax.random.key(3), 4)
+    with tempfile.TemporaryDirectory() as folder:
+        for generations in (2, 4):
+            run = from_evolution(evolution, jax.random.key(3), generations)
+            execute(run, f"{folder}/run", resume=generations == 4)
+        kept = RunFolder(f"{folder}/run").restore(jax.eval_shape(lambda: whole))[1]
+    for other in (state, kept):
+        jax.tree.map(np.testing.assert_array_equal, jax.device_get(whole), jax.device_get(other))
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 import neuralmutator as nm
+from neuralmutator.runs.arrays import Part, load
 from neuralmutator.runs.errors import RunError
 
 
@@ -78,3 +80,18 @@ def test_what_is_no_array_is_refused_and_the_old_file_stays(tmp_path):
     with pytest.raises(ValueError, match=r"pytree of arrays, got object at .*b"):
         nm.save(tmp_path / "state", {"a": jnp.zeros(3), "b": object()})
     np.testing.assert_array_equal(nm.load(tmp_path / "state", jnp.ones(3)), np.zeros(3))
+
+
+def test_rows_are_read_where_they_are_wanted(tmp_path):
+    mesh = Mesh(np.array(jax.devices()[:1]), ("members",))
+    like = {
+        "rows": jax.ShapeDtypeStruct((6, 2), jnp.bfloat16, sharding=NamedSharding(mesh, PartitionSpec("members"))),
+        "key": jax.ShapeDtypeStruct((), jax.random.key(0).dtype, sharding=NamedSharding(mesh, PartitionSpec())),
+    }
+    whole = np.arange(12.0).reshape(6, 2).astype(jnp.bfloat16)
+    nm.save(tmp_path / "a", {"rows": Part(4, whole[4:], (6, 2)), "key": None})
+    nm.save(tmp_path / "b", {"rows": Part(0, whole[:4], (6, 2)), "key": jax.random.key(7)})
+    again = load([tmp_path / "a", tmp_path / "b"], like)
+    assert again["rows"].sharding == like["rows"].sharding
+    np.testing.assert_array_equal(again["rows"], whole)
+    np.testing.assert_array_equal(jax.random.key_data(again["key"]), jax.random.key_data(jax.random.key(7)))
