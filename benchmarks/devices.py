@@ -16,12 +16,13 @@ import jax
 import numpy as np
 import tyro
 from evaluation import ENV, HIDDEN, balancing_policies, policy
+from jax import lax
 from jax.sharding import Mesh
 from timing import Program, compile_ahead, finish, interleave, speed, table
 
 import neuralmutator as nm
 from neuralmutator.core import evaluate, resolve_block_size
-from neuralmutator.core.spreading import by_rows, spread_over
+from neuralmutator.core.spreading import shardings, spread_over
 from neuralmutator.population.types import with_population
 from neuralmutator.runs.devices import compile_options, use_all_cores
 
@@ -46,8 +47,8 @@ def programs_of(options: Options, mesh: Mesh) -> dict[str, Program]:
     def start(key: jax.Array) -> nm.population.State:
         state = whole.init(key)
         balancing = state.population._replace(policy=balancing_policies(key, options.population))
-        with spread_over(mesh):
-            return by_rows(with_population(state, balancing), options.population)
+        state = with_population(state, balancing)
+        return lax.with_sharding_constraint(state, shardings(state, options.population, mesh))
 
     def alone(key: jax.Array, state: nm.population.State) -> jax.Array:
         with spread_over(mesh):

@@ -92,12 +92,6 @@ def everywhere(tree: Any) -> Any:
     return lax.with_sharding_constraint(tree, NamedSharding(mesh, PartitionSpec()))
 
 
-def by_rows(tree: Any, size: int) -> Any:
-    """The same arrays, placed as `shardings` says."""
-    mesh = _mesh.get()
-    return tree if mesh is None else lax.with_sharding_constraint(tree, shardings(tree, size, mesh))
-
-
 def shardings(tree: Any, size: int, mesh: Mesh) -> Any:
     """Where arrays are: those of at least two axes whose first is `size` by rows, others and empty ones everywhere.
 

@@ -47,6 +47,7 @@ PANELS = (
             Curve("fitness_best", "best", RED),
         ),
     ),
+    Panel("Islands", "mean fitness of each", (Curve("island_fitness_mean", "", BLUE),)),
     Panel(
         "Rewriting of mutators",
         "‖rewriting − parent‖₂ of mutators",
@@ -95,7 +96,8 @@ def training_figure(runs: Sequence[Run], title: str) -> Figure:
     out, and so is a panel whose metrics no run has; that of species where there is only one.
 
     Args:
-        runs: one dict per run, from the name of a metric in `Generation.metrics` to its values [generations].
+        runs: one dict per run, from the name of a metric in `Generation.metrics` to its values [generations]; those of
+            single islands are [generations, I].
         title: heading of the figure.
 
     Returns:
@@ -135,6 +137,8 @@ def training_figure(runs: Sequence[Run], title: str) -> Figure:
 def quartiles(runs: Sequence[Run], metric: str, length: int) -> np.ndarray:
     """Lower quartile, median and upper quartile over the runs, f64[3, length]; NaN where no run has a finite value."""
     values = np.stack([np.asarray(run[metric], np.float64)[:length] for run in runs])
+    # Of islands, any island of any run.
+    values = np.moveaxis(values.reshape(len(runs), length, -1), 2, 1).reshape(-1, length)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a generation without a finite value stays NaN
         return np.nanquantile(np.where(np.isfinite(values), values, np.nan), (0.25, 0.5, 0.75), axis=0)
@@ -143,11 +147,12 @@ def quartiles(runs: Sequence[Run], metric: str, length: int) -> np.ndarray:
 def _with_effective_species(run: Run) -> Run:
     """The exponential of the entropy is the number of equally large species with that entropy: the unit of a count.
 
-    Where there never was more than one species, nothing of them is left.
+    Where there never was more than one species, on each of the islands if there are some, nothing of them is left.
     """
     if "species_entropy" not in run:
         return run
-    if np.max(run["species"], initial=0) <= 1:
+    islands = np.shape(run["island_fitness_mean"])[1] if "island_fitness_mean" in run else 1
+    if np.max(run["species"], initial=0) <= islands:
         return {name: values for name, values in run.items() if not name.startswith("species")}
     return {**run, "species_effective": np.exp(run["species_entropy"])}
 
@@ -157,6 +162,8 @@ def _line(axes: Axes, curve: Curve, runs: Sequence[Run], length: int) -> float:
     low, median, high = quartiles(runs, curve.metric, length)
     moments = np.arange(length)
     marker = "o" if length == 1 else None
+    if len(runs) == 1 and np.ndim(runs[0][curve.metric]) > 1:
+        axes.plot(moments, np.asarray(runs[0][curve.metric])[:length], color=GREY, lw=0.7, marker=marker, ms=3)
     axes.plot(moments, median, curve.style, color=curve.colour, lw=1.4, marker=marker, ms=4, gid=curve.metric)
     if len(runs) > 1:
         axes.fill_between(moments, low, high, color=curve.colour, alpha=0.15, lw=0)

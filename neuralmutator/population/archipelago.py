@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from neuralmutator.core import Fitness, Info, check, check_fitness, each, evaluate, fitness_at, resolve_block_size
 from neuralmutator.core.genome import Genome, take
+from neuralmutator.core.spreading import by_device, everywhere
 from neuralmutator.population import metrics
 from neuralmutator.population.types import Evolution, Generation, with_population
 
@@ -64,7 +65,8 @@ def islands(
     those of the evolution are means over the islands, counts are sums. Two are added: ``island_fitness_best`` and
     ``island_fitness_mean``, f32[I]. `best` is the best of the islands'.
 
-    Wrap islands by `hall_of_fame`, `track_founders` or `normalise_observations`, not the evolution of an island.
+    Wrap islands by `hall_of_fame`, `track_founders` or `normalise_observations`, not the evolution of an island. On
+    several devices (`distribute`) each has its own islands, and migrants go from device to device.
 
     Args:
         evolution: that of one island, or with `settings` a function that makes it; no hall of fame.
@@ -101,14 +103,14 @@ def islands(
     size = resolve_block_size(block_size)
 
     def init(key: jax.Array) -> Islands:
-        return Islands(each(lambda key, row: of(row).init(key), jax.random.split(key, number), rows))
+        return Islands(_each(lambda key, row: of(row).init(key), jax.random.split(key, number), rows))
 
     def tell(key: jax.Array, state: Islands, values: jax.Array, info: Info | None = None) -> tuple[Islands, Generation]:
         if jnp.shape(values) != (number * members,):
             raise ValueError(f"fitness must have shape ({number * members},), got {jnp.shape(values)}")
         key_tell, key_migrate = jax.random.split(key)
-        apart = jnp.asarray(values, jnp.float32).reshape(number, members)
-        states, seen = each(
+        apart = everywhere(jnp.asarray(values, jnp.float32).reshape(number, members))
+        states, seen = _each(
             lambda key, state, values, row: of(row).tell(key, state, values),
             jax.random.split(key_tell, number),
             state.islands,
@@ -133,7 +135,7 @@ def islands(
         return tell(key_tell, state, values, info)
 
     def best(state: Islands) -> tuple[Genome, jax.Array]:
-        champions, values = each(lambda state, row: of(row).best(state), state.islands, rows)
+        champions, values = everywhere(_each(lambda state, row: of(row).best(state), state.islands, rows))
         best = jnp.argmax(jnp.where(jnp.isnan(values), -jnp.inf, values))
         return take(champions, best), values[best]
 
@@ -159,6 +161,11 @@ def _rows(evolution: Evolution | Callable[[Any], Evolution], number: int | None,
     if number not in (None, found):
         raise ValueError(f"number must be the length of the settings, {found}, got {number}")
     return found, rows
+
+
+def _each(function: Callable[..., Any], *args: Any) -> Any:
+    """`function` of every island, along the leading axis of `args`; each device has its own."""
+    return by_device(lambda args: each(function, *args), args)
 
 
 def _flat(x: jax.Array) -> jax.Array:

@@ -17,6 +17,7 @@ from neuralmutator.population import (
     distribute,
     evolution,
     hall_of_fame,
+    islands,
     selection,
     speciation,
     track_founders,
@@ -189,6 +190,21 @@ def build_population(config: Config, policy: networks.Network, score: Fitness | 
     Raises:
         ValueError: naming the field, its value and what is allowed.
     """
+    if config.islands == 1:
+        return _build_island(config, policy, score)
+    m = config.migration
+    return islands(
+        _build_island(dataclasses.replace(config, population_size=config.population_size // config.islands), policy),
+        score,
+        config.islands,
+        migrate_every=m.every,
+        migrants=m.migrants,
+        topology=m.topology,
+        common_random_numbers=config.common_random_numbers,
+    )
+
+
+def _build_island(config: Config, policy: networks.Network, score: Fitness | None = None) -> Evolution:
     if config.algorithm is not None:
         algorithm, settings = naming.split(config.algorithm)
         return baselines.evosax(

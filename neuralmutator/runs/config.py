@@ -83,13 +83,27 @@ class SpeciesConfig:
 
 
 @dataclass(frozen=True)
+class MigrationConfig:
+    """What goes from island to island."""
+
+    every: int = 10
+    """Generations from one migration to the next; 0: never."""
+    migrants: int = 1
+    """Members that leave an island, copies of its best."""
+    topology: Literal["ring", "random"] = "ring"
+    """Where they go to: the next island, or one as far away as is drawn for all."""
+
+
+@dataclass(frozen=True)
 class Config:
     """A run of the Neural Mutator; the defaults are the default preset."""
 
     env: tyro.conf.Positional[str]
     """Name of an environment of ours or of gymnax; `neuralmutator envs` lists them."""
     population_size: int = 80
-    """Members of the population."""
+    """Members of the population; of all islands together."""
+    islands: int = 1
+    """Populations side by side, which send each other their best now and then."""
     generations: int = 50
     """Length of the run."""
     episodes: int = 5
@@ -158,6 +172,7 @@ class Config:
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     mutation: MutatorConfig = field(default_factory=MutatorConfig)
     species: SpeciesConfig = field(default_factory=SpeciesConfig)
+    migration: MigrationConfig = field(default_factory=MigrationConfig)
 
 
 MOST_NEURONS, MOST_WEIGHTS = 2**16, 2**26  # of a policy; beyond lies what was mistyped
@@ -180,7 +195,7 @@ MUTATION: dict[str, set[str]] = {
 
 ALGORITHM = {
     *("env", "population_size", "generations", "episodes", "max_steps", "host", "common_random_numbers", "seed"),
-    *("hall", "hall_episodes", "hall_centre", "policy", "algorithm"),
+    *("hall", "hall_episodes", "hall_centre", "policy", "algorithm", "islands", "migration"),
 }
 """Fields of `Config` that an algorithm of evosax uses."""
 
@@ -207,12 +222,15 @@ def check(config: Config) -> None:
     check_types(config)
     for name, value, low, high in (
         ("generations", config.generations, 1, None),
+        ("islands", config.islands, 1, None),
         ("seed", config.seed, 0, 2**32 - 1),
         ("final_decay", config.final_decay, 0, 1),
     ):
         if not low <= value or (high is not None and value > high):
             allowed = f"be at least {low}" if high is None else f"lie between {low} and {high}"
             raise UserError(f"{name} must {allowed}, got {value}")
+    if config.population_size % config.islands:
+        raise UserError(f"population_size must be a multiple of the {config.islands} islands, got {config.population_size}")
     if config.tournament < 1:
         raise UserError(f"tournament must be at least 1, got {config.tournament}")
     if config.truncation is not None and not 0 < config.truncation <= 1:
@@ -228,6 +246,8 @@ def check(config: Config) -> None:
     ]
     if not config.speciation:
         ignored += _ignored("species", config.species, set(), "a run without speciation")
+    if config.islands == 1:
+        ignored += _ignored("migration", config.migration, set(), "a run without islands")
     if config.recombine is not None:
         others = {field.name for field in dataclasses.fields(Config)} - {"tournament", "truncation", "crossover_rate"}
         ignored += _ignored("", config, others, f"recombine {config.recombine}", Config(config.env))

@@ -197,7 +197,7 @@ def _figure(folders: list[RunFolder], title: str | None) -> "Figure":
 
 def _describe(metrics: dict[str, Any]) -> str:
     text = f"best {metrics['fitness_best']:.1f}  mean {metrics['fitness_mean']:.1f}"
-    if metrics.get("species", 1) > 1:
+    if metrics.get("species", 1) > np.size(metrics.get("island_fitness_mean", 0)):  # one on each island are none
         text += f"  species {metrics['species']:.0f}"
     if "env_steps_per_second" in metrics:
         rate = metrics["env_steps_per_second"]

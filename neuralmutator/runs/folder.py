@@ -278,7 +278,7 @@ class RunFolder:
     def metrics(self) -> dict[str, np.ndarray]:
         """Every metric over the moments, f64[moments]; NaN where a line lacks it.
 
-        Metrics of several numbers, such as those of single islands, are in `metric_lines` alone.
+        Those of single islands are f64[moments, I].
 
         Raises:
             RunError: if there are none.

@@ -40,9 +40,22 @@ def read(path: Path, unit: str | None = None) -> tuple[list[dict[str, Any]], lis
 
 
 def columns(rows: list[dict[str, Any]]) -> dict[str, np.ndarray]:
-    """Every metric over the lines, f64[lines]; NaN where a line lacks it or has no number. Lists are left out."""
-    names = {name: None for row in rows for name, value in row.items() if not isinstance(value, list)}
-    return {name: np.array([_number(row.get(name)) for row in rows]) for name in names}
+    """Every metric over the lines, f64[lines] or of lists f64[lines, n]; NaN where a line lacks it or has no number.
+
+    Lists of unlike lengths are left out.
+    """
+    found = {}
+    for name in {name: None for row in rows for name in row}:
+        values = [row.get(name) for row in rows]
+        sizes = {len(value) for value in values if isinstance(value, list)}
+        if not sizes:
+            found[name] = np.array([_number(value) for value in values])
+        elif len(sizes) == 1:
+            (size,) = sizes
+            found[name] = np.array(
+                [[_number(x) for x in value] if isinstance(value, list) else [math.nan] * size for value in values]
+            )
+    return found
 
 
 def _number(value: Any) -> float:

@@ -55,7 +55,20 @@ def flexible():
     return nm.hall_of_fame(evolution, fitness)
 
 
-MADE = {function.__name__: function for function in (own_fitness, normalised, speciated, flexible)}
+def archipelago():
+    """Islands of different step sizes; with two migrations in four generations."""
+    policy = nm.networks.mlp(4, 2, (8,))
+    fitness = nm.fitness.sharded(nm.fitness.episodes("CartPole-v1", policy, episodes=2, max_steps=100))
+
+    def island(std):
+        return nm.evolution(policy, nm.mutators.gaussian(std), population_size=MEMBERS // 4, elites=1)
+
+    settings = jnp.geomspace(0.1, 1, 4)
+    islands = nm.islands(island, fitness, settings=settings, migrate_every=2, migrants=2, topology="random")
+    return nm.track_founders(nm.hall_of_fame(islands, fitness))
+
+
+MADE = {function.__name__: function for function in (own_fitness, normalised, speciated, flexible, archipelago)}
 
 
 def compare(name, numbers=(1, 2, 4)):
