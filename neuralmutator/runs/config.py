@@ -230,7 +230,9 @@ def check(config: Config) -> None:
             allowed = f"be at least {low}" if high is None else f"lie between {low} and {high}"
             raise UserError(f"{name} must {allowed}, got {value}")
     if config.population_size % config.islands:
-        raise UserError(f"population_size must be a multiple of the {config.islands} islands, got {config.population_size}")
+        raise UserError(
+            f"population_size must be a multiple of the {config.islands} islands, got {config.population_size}"
+        )
     if config.tournament < 1:
         raise UserError(f"tournament must be at least 1, got {config.tournament}")
     if config.truncation is not None and not 0 < config.truncation <= 1:

@@ -42,7 +42,7 @@ def read(path: Path, unit: str | None = None) -> tuple[list[dict[str, Any]], lis
 def columns(rows: list[dict[str, Any]]) -> dict[str, np.ndarray]:
     """Every metric over the lines, f64[lines] or of lists f64[lines, n]; NaN where a line lacks it or has no number.
 
-    Lists of unlike lengths are left out.
+    Lists of unlike lengths, and lists of lists, are left out.
     """
     found = {}
     for name in {name: None for row in rows for name in row}:
@@ -50,7 +50,7 @@ def columns(rows: list[dict[str, Any]]) -> dict[str, np.ndarray]:
         sizes = {len(value) for value in values if isinstance(value, list)}
         if not sizes:
             found[name] = np.array([_number(value) for value in values])
-        elif len(sizes) == 1:
+        elif len(sizes) == 1 and not any(isinstance(x, list) for value in values for x in value or ()):
             (size,) = sizes
             found[name] = np.array(
                 [[_number(x) for x in value] if isinstance(value, list) else [math.nan] * size for value in values]

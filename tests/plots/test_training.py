@@ -13,7 +13,8 @@ def make_run(seed, generations=12):
     """Random metrics of the names that a dual mixture on a flexible policy reports."""
     random = np.random.default_rng(seed)
     names = [curve.metric for panel in PANELS for curve in panel.curves] + ["layers_mean", "species_entropy"]
-    run = {name: random.uniform(1, 2, generations) for name in names if name not in ("species_effective", "step_size")}
+    others = ("species_effective", "step_size", "island_fitness_mean")
+    run = {name: random.uniform(1, 2, generations) for name in names if name not in others}
     return run | {"fitness_std": random.uniform(0.1, 0.3, generations), "tag_distance": random.normal(size=generations)}
 
 
@@ -40,7 +41,7 @@ def test_every_metric_that_is_drawn_is_one_that_evolution_reports():
     policy = nm.networks.flexible_mlp(4, 2)
     size = policy.num_params
     others = nm.mutators.self_adaptive(), nm.mutators.momentum(size), nm.mutators.derandomised(size)
-    reported = {"species_effective"}
+    reported = {"species_effective", "island_fitness_mean"}
     for mutator in (nm.mutators.dual_mixture(), *others):
         evolution = nm.evolution(policy, mutator, lambda key, genome: genome.policy[0], population_size=8)
         evolution = nm.track_founders(evolution)
@@ -53,6 +54,18 @@ def test_every_metric_that_is_drawn_is_one_that_evolution_reports():
 def test_a_single_species_is_not_drawn():
     shown = titles(training_figure([make_run(0) | {"species": np.ones(12)}], "title"))
     assert "Species" in titles(training_figure([make_run(0)], "title")) and "Species" not in shown
+
+
+def test_islands_are_drawn_each_and_with_their_median():
+    run = make_run(0) | {"island_fitness_mean": np.arange(36.0).reshape(12, 3), "species": np.full(12, 3)}
+    figure = training_figure([run], "title")
+    assert "Islands" in titles(figure) and "Species" not in titles(figure)
+    axes = panel(figure, "Islands")
+    drawn = sorted(line.get_ydata().tolist() for line in axes.lines)
+    assert drawn == sorted(run["island_fitness_mean"].T[[0, 1, 1, 2]].tolist())
+    several = training_figure([run, run], "title")
+    axes = panel(several, "Islands")
+    np.testing.assert_allclose(axes.lines[0].get_ydata(), run["island_fitness_mean"][:, 1])
 
 
 def test_several_runs_are_drawn_as_median_and_quartiles_up_to_the_shortest():

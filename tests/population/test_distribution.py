@@ -161,9 +161,11 @@ from jax.sharding import Mesh
 import neuralmutator as nm
 policy = nm.networks.mlp(1, 1, (2,))
 evolution = nm.evolution(policy, nm.mutators.gaussian(), lambda key, genome: genome.policy[0], population_size=8)
-for mesh in (Mesh(np.array(jax.devices()), ("members",)), Mesh(np.array(jax.devices()).reshape(2, 3), ("a", "b"))):
+islands = nm.islands(nm.evolution(policy, nm.mutators.gaussian(), population_size=6), number=4)
+line, square = Mesh(np.array(jax.devices()), ("members",)), Mesh(np.array(jax.devices()).reshape(2, 3), ("a", "b"))
+for spread, mesh in ((evolution, line), (evolution, square), (islands, line)):
     try:
-        nm.distribute(evolution, mesh)
+        nm.distribute(spread, mesh)
     except ValueError as error:
         print(error)
 """
@@ -171,6 +173,7 @@ for mesh in (Mesh(np.array(jax.devices()), ("members",)), Mesh(np.array(jax.devi
     assert done.stdout.splitlines() == [
         "population_size must be a multiple of the 6 devices of the mesh, got 8",
         "mesh must have one axis, got ('a', 'b')",
+        "number of islands must be a multiple of the 6 devices of the mesh, got 4",
     ]
 
 

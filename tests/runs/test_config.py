@@ -10,7 +10,15 @@ import pytest
 import neuralmutator as nm
 from neuralmutator.runs import presets
 from neuralmutator.runs.builders import build_evolution, build_mutator, build_policy
-from neuralmutator.runs.config import Config, MutatorConfig, PolicyConfig, SpeciesConfig, check, without_unused
+from neuralmutator.runs.config import (
+    Config,
+    MigrationConfig,
+    MutatorConfig,
+    PolicyConfig,
+    SpeciesConfig,
+    check,
+    without_unused,
+)
 from neuralmutator.runs.errors import UserError
 
 
@@ -117,6 +125,9 @@ def test_mutation_shrinks_as_configured(decay, shares):
     [
         ({"mutation": MutatorConfig(rate=0.2)}, "mutation.rate 0.2 would be ignored: mutator auto"),
         ({"mutator": "gaussian", "mutation": MutatorConfig(scale=2.0)}, "mutation.scale 2.0 would be ignored"),
+        ({"migration": MigrationConfig(every=3)}, "migration.every 3 would be ignored: a run without islands"),
+        ({"islands": 0}, "islands must be at least 1, got 0"),
+        ({"islands": 3}, "population_size must be a multiple of the 3 islands, got 80"),
         ({"policy": PolicyConfig(max_width=8)}, "policy.max_width 8 would be ignored: policy.kind auto"),
         ({"speciation": False, "species": SpeciesConfig(target=3)}, "species.target 3 would be ignored"),
         ({"policy": PolicyConfig(kind="lstm")}, "policy.kind must be one of auto, .* got 'lstm'"),

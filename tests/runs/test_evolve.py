@@ -14,7 +14,7 @@ import pytest
 import neuralmutator as nm
 from neuralmutator.runs import JsonLines, execute, from_evolution, runner, target_fitness
 from neuralmutator.runs.builders import build_evolution
-from neuralmutator.runs.config import Config, MutatorConfig, PolicyConfig
+from neuralmutator.runs.config import Config, MigrationConfig, MutatorConfig, PolicyConfig
 from neuralmutator.runs.errors import InterruptedRunError, RunError, UserError
 from neuralmutator.runs.evolve import build, fresh_returns
 from neuralmutator.runs.folder import RunFolder
@@ -164,6 +164,15 @@ def test_a_run_ends_when_its_target_is_reached_and_is_not_begun_again(finished, 
     assert again["moments"] == 8
     evolve(TINY, tmp_path / "run", resume=True)
     assert final_state(tmp_path / "run") == final_state(finished[0])
+
+
+def test_islands_have_metrics_of_their_own(tmp_path):
+    config = dataclasses.replace(TINY, islands=2, elites=1, generations=4, migration=MigrationConfig(every=2))
+    evolve(config, tmp_path / "run")
+    metrics = RunFolder(tmp_path / "run").metrics()
+    assert metrics["island_fitness_mean"].shape == (4, 2)
+    np.testing.assert_allclose(metrics["island_fitness_mean"].mean(1), metrics["fitness_mean"], rtol=1e-4)
+    assert RunFolder(tmp_path / "run").history()["fitness"].shape == (4, 8)
 
 
 def test_seeds_of_one_configuration_share_a_program(tmp_path, monkeypatch):

@@ -70,4 +70,7 @@ def test_numbers_of_numpy_are_numbers():
 def test_arrays_are_lists():
     line = json_line({"islands": np.array([0.1, np.nan], np.float32), "table": np.arange(4).reshape(2, 2)})
     assert json.loads(line) == {"islands": [0.1, None], "table": [[0, 1], [2, 3]]}
-    assert list(columns([json.loads(line) | {"a": 1}])) == ["a"]
+    found = columns([json.loads(line) | {"a": 1}, {"a": 2}, {"a": 3, "islands": [0.2, 0.3]}])
+    assert list(found) == ["islands", "a"]  # tables are left out
+    np.testing.assert_array_equal(found["islands"], [[0.1, np.nan], [np.nan, np.nan], [0.2, 0.3]])
+    assert list(columns([{"a": 1, "b": [1]}, {"a": 1, "b": [1, 2]}])) == ["a"]
