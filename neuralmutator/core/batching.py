@@ -54,7 +54,9 @@ Lookups = Sequence[tuple[PyTree, jax.Array]]
 """Pairs of a population [N, ...] and the index i32[rows] of the member that each row needs."""
 
 
-def in_blocks(function: Callable, block_size: int | None, *args: PyTree, lookups: Lookups = ()) -> PyTree:
+def in_blocks(
+    function: Callable, block_size: int | None, *args: PyTree, lookups: Lookups = (), whole: bool = False
+) -> PyTree:
     """``vmap(function)(*args)``, at most `block_size` rows at a time; bounds memory, keeps a block's data in cache.
 
     Blocks of one row are not vmapped at all, so that a ``lax.cond`` in `function` stays a branch. Where populations are
@@ -65,6 +67,7 @@ def in_blocks(function: Callable, block_size: int | None, *args: PyTree, lookups
         block_size: most rows of a block; None: all.
         args: with a leading axis [rows].
         lookups: what rows need of other rows; fetched block by block, for at once it would be one more copy.
+        whole: whether `function` takes blocks of rows [n, ...] instead of single ones.
     """
     rows = jax.tree.leaves(args)[0].shape[0]
     populations, indices = [population for population, _ in lookups], [index for _, index in lookups]
@@ -73,14 +76,14 @@ def in_blocks(function: Callable, block_size: int | None, *args: PyTree, lookups
         def look(args: tuple, indices: list) -> PyTree:
             return function(*args, *map(take, populations, indices))
 
-        return _in_blocks(look, block_size, args, indices)
+        return _in_blocks(look, block_size, args, indices, whole=whole)
 
     def local(own: tuple) -> PyTree:
         args, indices, populations = own
 
         def block(args: tuple, indices: list) -> PyTree:
             found = list(map(spreading.fetch, populations, indices))
-            return _in_blocks(lambda args, found: function(*args, *found), block_size, args, found)
+            return _in_blocks(lambda args, found: function(*args, *found), block_size, args, found, whole=whole)
 
         size = jax.tree.leaves(args)[0].shape[0]
         if not lookups:

@@ -17,6 +17,7 @@ from neuralmutator.core import (
     check_fitness,
     evaluate,
     fitness_at,
+    in_blocks,
     resolve_block_size,
     rollout,
     take,
@@ -212,7 +213,8 @@ def _init(settings: Settings, key: jax.Array) -> State:
     check.random_key(key=key)
     size = settings.population_size
     key_birth, key_species = jax.random.split(key)
-    population = jax.vmap(partial(_birth, settings))(jax.random.split(key_birth, size))
+    # In blocks: the random numbers of all at once would take more memory than anything after them.
+    population = in_blocks(partial(_birth, settings), settings.block_size, jax.random.split(key_birth, size))
     population, species_state = settings.species.init(key_species, population)
     population = population._replace(compat=bounded(population.compat, settings.limit))
     return State(

@@ -1,12 +1,11 @@
 """How a child comes from its parents: a structural mutation of the policy, then the rewriting by the mutator."""
 
-from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from neuralmutator.core import Genome, cast, in_blocks, take
+from neuralmutator.core import Genome, cast, each, in_blocks, take
 from neuralmutator.core.spreading import everywhere, members
 from neuralmutator.mutators import Mutator
 from neuralmutator.networks import Network
@@ -179,35 +178,33 @@ def reproduce(
     # On a CPU a rewriting is fastest when few genomes are in cache, a structural mutation when it is a real branch
     # (benchmarks/reproduction.py).
     rewriting_block = None if block_size is None else max(1, block_size // 4)
-    branching_block = None if block_size is None else 1
-    buds = None
-    if policy.topology is not None:
-        bud = partial(restructure, policy.topology)
-        shapes = population.policy, population.topology, population.structural_rate
-        buds = in_blocks(
-            lambda key, crossing, a, b: bud(key, a[0], a[1], jnp.stack([a[2], b]), crossing),
-            branching_block,
-            jax.random.split(key_structure, size),
-            pairs.crossing,
-            lookups=[(shapes, first), (population.structural_rate, second)],
-        )
 
-    def birth(key: jax.Array, row: tuple, a: Genome, b: Genome | None = None) -> tuple[Genome, jax.Array]:
-        is_child, crossing, bud = row
-        start = a if bud is None else _budded(a, bud)
+    def bud(key: jax.Array, crossing: jax.Array, a: Genome, b: Genome) -> tuple[Genome, jax.Array]:
+        assert policy.topology is not None
+        rates = jnp.stack([a.structural_rate, b.structural_rate])
+        made = restructure(policy.topology, key, a.policy, a.topology, rates, crossing)
+        start = a._replace(policy=made.policy, topology=made.topology, structural_rate=made.structural_rate)
+        return start, made.structural
+
+    def birth(key: jax.Array, row: tuple, a: Genome, b: Genome | None, start: Genome) -> tuple[Genome, jax.Array]:
+        is_child, crossing = row
         child, error = rewrite(policy, mutator, limit, key, start if centre is None else centre, b, crossing, share)
         return jax.tree.map(lambda new, old: jnp.where(is_child, new, old), child, a), error
 
-    children, errors = in_blocks(
-        birth,
+    def births(keys: tuple, rows: tuple, a: Genome, b: Genome | None = None) -> tuple[Genome, jax.Array, jax.Array]:
+        """A block of them."""
+        is_child, crossing = rows
+        start, structural = a, jnp.zeros(is_child.shape, bool)
+        if policy.topology is not None:
+            start, structural = each(bud, keys[0], crossing, a, a if b is None else b)
+        return *jax.vmap(birth)(keys[1], rows, a, b, start), structural & is_child
+
+    children, errors, structural = in_blocks(
+        births,
         rewriting_block,
-        jax.random.split(key_rewrite, size),
-        (pairs.is_child, pairs.crossing, buds),
+        (jax.random.split(key_structure, size), jax.random.split(key_rewrite, size)),
+        (pairs.is_child, pairs.crossing),
         lookups=[(population, parent) for parent in ((first, second) if crossover else (first,))],
+        whole=True,
     )
-    structural = jnp.zeros(size, bool) if buds is None else everywhere(buds.structural) & pairs.is_child
-    return Births(children, everywhere(errors), structural)
-
-
-def _budded(genome: Genome, bud: Any) -> Genome:
-    return genome._replace(policy=bud.policy, topology=bud.topology, structural_rate=bud.structural_rate)
+    return Births(children, everywhere(errors), everywhere(structural))

@@ -20,7 +20,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from neuralmutator.core import PyTree, rollout
 from neuralmutator.fitness.host import rollout_on_host
 from neuralmutator.runs import hosts, serialise
-from neuralmutator.runs.devices import compile_options
+from neuralmutator.runs.devices import compile_options, give_back
 from neuralmutator.runs.errors import InterruptedRunError, RunError
 from neuralmutator.runs.folder import Resumption, RunFolder, SharedFolder
 from neuralmutator.runs.story import Columns, Rows, Run, Stop
@@ -157,6 +157,7 @@ class _Execution:
         works = self.run.prepare, lambda: self.compile(chunk), self.begin
         # Several processes must start what they compute together in the same order.
         finish, program, _ = [beside(work)[0] for work in works] if hosts.several() else beside(*works)
+        give_back()
         self.clock = time.perf_counter()
         compiled = self.clock - began
         try:
