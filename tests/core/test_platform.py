@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 from jax import export
+from jax.extend.core import jaxprs_in_params
 
 import neuralmutator as nm
 from neuralmutator.core import default_block_size, on_cpu
@@ -59,7 +60,7 @@ def loops(jaxpr):
     for equation in jaxpr.eqns:
         if equation.primitive.name == "scan":
             yield equation.params["length"]
-        for inner in jax.core.jaxprs_in_params(equation.params):
+        for inner in jaxprs_in_params(equation.params):
             yield from loops(inner)
 
 
