@@ -1,8 +1,8 @@
-"""Asks what a million genomes on 64 devices would need: memory, bytes moved in a generation, time, and where it breaks.
+"""Asks what a million genomes on 64 devices would need: memory, bytes moved in a generation, time, where it breaks.
 
-Nothing of that size is run. What grows with the population and with the devices is measured on cores of this CPU: memory
-from the compiled programs of `nm.distribute`, bytes from the collectives that stand in them, seconds of one core for one
-member. The rest is multiplication; the network's speed is an assumption that can be changed.
+Nothing of that size is run. What grows with the population and with the devices is measured on cores of this CPU:
+memory from the compiled programs of `nm.distribute`, bytes from the collectives that stand in them, seconds of one core
+for one member. The rest is multiplication; the network's speed is an assumption that can be changed.
 
     python benchmarks/plan.py
 """
