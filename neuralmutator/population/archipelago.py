@@ -49,7 +49,7 @@ def islands(
     number: int | None = None,
     *,
     settings: Any = None,
-    migrate_every: int = 10,
+    migrate_every: int = 20,
     migrants: int = 1,
     topology: Literal["ring", "random"] = "ring",
     common_random_numbers: bool = True,
@@ -74,7 +74,8 @@ def islands(
         number: of islands I, at least 2; with `settings` their length.
         settings: a pytree of arrays [I, ...]; each island gets its row, traced: ``settings=jnp.geomspace(0.1, 1, 8)``
             and ``lambda std: nm.evolution(policy, nm.mutators.gaussian(std))``.
-        migrate_every: generations from one migration to the next; 0: never.
+        migrate_every: generations from one migration to the next; 0: never. The default was as good as any of 2 to 20
+            in champions, and best in the generation's best (`benchmarks/islands.toml`).
         migrants: that leave an island in a migration; fewer than its members.
         topology: where they go to.
         common_random_numbers: whether all members of a generation are evaluated with the same key.

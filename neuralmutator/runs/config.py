@@ -86,7 +86,7 @@ class SpeciesConfig:
 class MigrationConfig:
     """What goes from island to island."""
 
-    every: int = 10
+    every: int = 20
     """Generations from one migration to the next; 0: never."""
     migrants: int = 1
     """Members that leave an island, copies of its best."""
