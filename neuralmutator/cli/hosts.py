@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from neuralmutator.cli.options import note
+from neuralmutator.runs.errors import UserError
 
 if TYPE_CHECKING:
     from typing import IO
@@ -31,7 +32,12 @@ def supervised(work: Callable[[], int]) -> int:
 
     Returns:
         The exit status.
+
+    Raises:
+        UserError: on a system that cannot do it.
     """
+    if not hasattr(os, "fork"):
+        raise UserError("--hosts needs a system with fork: Linux or macOS")
     with tempfile.TemporaryFile() as said:
         alive, ours = os.pipe()
         sys.stdout.flush()

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -328,6 +329,20 @@ class RunFolder:
 
 class SharedFolder(RunFolder):
     """A run folder as another process than the first of several has it: it writes its parts of checkpoints alone."""
+
+    def wait_for_first(self, seconds: float = 60.0) -> None:
+        """Waits until what the first process has written is seen here: a network's file system may take a while.
+
+        Raises:
+            RunError: if it is not seen in time.
+        """
+        end = time.monotonic() + seconds
+        while not (self.path / "config.json").exists():
+            if time.monotonic() > end:
+                raise RunError(
+                    f"{self.path} must be a folder that all hosts share: what the first one wrote is not there"
+                )
+            time.sleep(0.1)
 
     def save_config(self, kind: str, config: Any) -> None:
         """Leaves it to the first process."""

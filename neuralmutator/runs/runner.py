@@ -250,13 +250,14 @@ def _template(run: Run) -> PyTree:
 
 def _open_together(run: Run, path: Path, template: PyTree, resume: bool) -> tuple[RunFolder, Resumption]:
     """The folder, and where the run goes on, for one process or the first of several, and for the others."""
-    hosts.check_alike(serialise.to_json(run.kind, run.config) + f"{path.resolve()} {resume}")
+    hosts.check_alike(serialise.to_json(run.kind, run.config) + str(resume))
     if hosts.leads():
         folder, found = _open(run, path, template, resume)
         hosts.of_first(found.moment if found.state is not None else -1)
         return folder, found
     moment = hosts.of_first(0)
     shared = SharedFolder(path, run.keep)
+    shared.wait_for_first()
     if moment < 0:
         return shared, Resumption(0, None, [], [], [], [], [])
     return shared, Resumption(moment, shared.restore(template, moment)[1], [], [], [], [], [])

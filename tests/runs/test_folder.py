@@ -10,7 +10,7 @@ from hypothesis import given, strategies as st
 
 from neuralmutator.runs.config import Config
 from neuralmutator.runs.errors import RunError
-from neuralmutator.runs.folder import RunFolder
+from neuralmutator.runs.folder import RunFolder, SharedFolder
 
 
 @pytest.fixture
@@ -148,3 +148,23 @@ def test_metrics_of_another_kind_are_left_out(folder):
     lines = ["1", "[2]", '{"generation": 0, "loss": "much"}', '{"generation": 1, "loss": 2}', ""]
     (folder.path / "metrics.jsonl").write_text("\n".join(lines))
     np.testing.assert_array_equal(folder.metrics()["loss"], [math.nan, 2])
+
+
+def test_a_folder_that_is_not_shared_is_refused(tmp_path):
+    shared = SharedFolder(tmp_path / "run")
+    with pytest.raises(RunError, match="must be a folder that all hosts share"):
+        shared.wait_for_first(0.0)
+    RunFolder.create(tmp_path / "run", "story", {"a": 1}).close()
+    shared.wait_for_first(0.0)
+
+
+def test_what_one_process_writes_no_other_does(tmp_path):
+    RunFolder.create(tmp_path / "run", "story", {"a": 1}).close()
+    before = {path: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+    shared = SharedFolder(tmp_path / "run")
+    shared.save_config("story", {"a": 2})
+    shared.append_metrics([{"generation": 0}])
+    shared.append_history(0, {"fitness": np.zeros((1, 2))})
+    shared.save_arrays("champion", policy=np.zeros(2))
+    shared.save_result({"moments": 1})
+    assert {path: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
