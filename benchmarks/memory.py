@@ -2,7 +2,7 @@
 
 Three generations of CartPole-v1 (5 episodes of up to 500 steps) with the default flexible policy, `dual_mixture` and
 speciation; one fresh process for each population, whose peak resident memory the system counts: after the imports,
-after compiling, after evolving. Then a large population of genomes of 8,824 numbers, step by step, a short episode each.
+after compiling, after evolving. Then a large population of genomes of 8,824 numbers; step by step, short episodes.
 
     python benchmarks/memory.py
 """

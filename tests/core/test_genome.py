@@ -65,8 +65,12 @@ def test_parameters_of_low_precision_are_flattened_in_f32_and_come_back_as_they_
 
 
 @pytest.mark.parametrize("part", ["policy", "mutator", "compat"])
-def test_a_genome_is_finite_if_all_its_parameters_are(part):
-    population = Genome(*[jnp.zeros((3, 2))] * 3, jnp.zeros((3, 0), jnp.int32), jnp.zeros(3))
-    broken = population._replace(**{part: jnp.zeros((3, 2)).at[1, 0].set(jnp.inf)})
-    np.testing.assert_array_equal(is_finite(broken), [True, False, True])
-    assert bool(is_finite(jax.tree.map(lambda x: x[0], broken)))
+@pytest.mark.parametrize("value", [jnp.inf, -jnp.inf, jnp.nan])
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_a_genome_is_finite_if_all_its_parameters_are(part, value, dtype):
+    largest = jnp.full((3, 19), jnp.finfo(dtype).max, dtype)  # whose sum is not finite
+    population = Genome(*[largest] * 3, jnp.zeros((3, 0), jnp.int32), jnp.zeros(3))
+    broken = population._replace(**{part: largest.at[1, 17].set(value)})
+    for function in (is_finite, jax.jit(is_finite)):
+        np.testing.assert_array_equal(function(broken), [True, False, True])
+        assert bool(function(jax.tree.map(lambda x: x[0], broken)))
