@@ -38,7 +38,7 @@ def give_back() -> None:
 
     Where the C library is not GNU's, nothing happens.
     """
-    with contextlib.suppress(OSError, AttributeError):
+    with contextlib.suppress(OSError, AttributeError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)
 
 
