@@ -20,9 +20,10 @@ from jax.sharding import Mesh
 from timing import finish, table
 
 import neuralmutator as nm
+from neuralmutator.population.types import with_population
 from neuralmutator.runs.devices import compile_options
 
-MIB, GIB = 2**20, 2**30
+GIB = 2**30
 
 
 @dataclass(frozen=True)
@@ -80,16 +81,19 @@ def measure(options: Options, population: int, devices: int, islands: int) -> tu
 
 def seconds_per_member(options: Options) -> float:
     """Of one core, for a generation whose members live for all steps."""
+    from evaluation import balancing_policies  # not before there are several devices
+
     evolution = evolution_of(options, options.populations[0], 1)
     step = jax.jit(evolution.step)
-    key = jax.random.key(0)
-    state, _ = step(key, jax.jit(evolution.init)(key))
-    began = time.process_time()
-    lived = 0.0
-    while time.process_time() - began < 2:
-        state, generation = jax.block_until_ready(step(key, state))
-        lived += float(generation.metrics["env_steps"]) / options.steps
-    return (time.process_time() - began) / lived
+    key, size = jax.random.key(0), options.populations[0]
+    state = jax.jit(evolution.init)(key)
+    state = with_population(state, state.population._replace(policy=balancing_policies(key, size)))
+    jax.block_until_ready(step(key, state))
+    began, generations = time.process_time(), 0
+    while time.process_time() - began < 3:
+        jax.block_until_ready(step(key, state))
+        generations += 1
+    return (time.process_time() - began) / (generations * size)
 
 
 def main(options: Options) -> None:

@@ -66,7 +66,7 @@ def evolve(options: Evolve) -> int:
     if not _is_host(options):
         return _evolve(options)
     if options.output is None:
-        raise UserError("--hosts needs --output, a folder that all hosts reach")
+        raise UserError("several hosts need --output, a folder that all of them reach")
     if options.config.host:
         raise UserError("hosts must be 1 with --host: Gymnasium is played by the --workers of one machine")
     return hosts.supervised(partial(status_of, partial(_as_host, options)))
@@ -75,7 +75,7 @@ def evolve(options: Evolve) -> int:
 def _is_host(options: Evolve) -> bool:
     """Whether this process is one of several."""
     named = [getattr(options, name) is not None for name in ("hosts", "host_index", "coordinator")]
-    if options.hosts == 1 and not any(named[1:]):
+    if options.hosts == 1 and not options.host_index:
         return False
     if any(named):
         if not all(named):

@@ -66,7 +66,7 @@ def supervised(work: Callable[[], int]) -> int:
 
 def _work(work: Callable[[], int], alive: int, said: "IO[bytes]") -> NoReturn:
     """The life of the process that works."""
-    # Its own terminal signals come from the one that waits for it.
+    # Signals of the terminal come from the one that waits for it.
     os.setpgid(0, 0)
     sys.stdout, sys.stderr = (os.fdopen(os.dup(number), "w", buffering=1) for number in (1, 2))
     for number in (1, 2):
@@ -80,11 +80,11 @@ def _work(work: Callable[[], int], alive: int, said: "IO[bytes]") -> NoReturn:
     status: Any = 1
     try:
         status = work()
-    finally:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         if status in (0, 130):  # ends that the others have as well
             import jax
 
             jax.distributed.shutdown()  # waits for them
-        os._exit(status)  # without waiting
+    finally:
+        os._exit(status)  # whatever happens: this is a copy of the process that waits

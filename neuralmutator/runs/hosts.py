@@ -117,7 +117,7 @@ def check_alike(text: str) -> None:
 
 def is_loss(error: BaseException) -> bool:
     """Whether an error says that another process does not answer any more."""
-    return several() and bool(re.search(r"gloo|nccl|coordination|heartbeat|connection", str(error), re.IGNORECASE))
+    return several() and bool(re.search(r"gloo|nccl|coordination|heartbeat", str(error), re.IGNORECASE))
 
 
 def why_aborted(said: str) -> str | None:

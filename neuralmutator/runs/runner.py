@@ -21,7 +21,7 @@ from neuralmutator.core import PyTree, rollout
 from neuralmutator.fitness.host import rollout_on_host
 from neuralmutator.runs import hosts, serialise
 from neuralmutator.runs.devices import compile_options, give_back
-from neuralmutator.runs.errors import InterruptedRunError, RunError
+from neuralmutator.runs.errors import InterruptedRunError, RunError, UserError
 from neuralmutator.runs.folder import Resumption, RunFolder, SharedFolder
 from neuralmutator.runs.story import Columns, Rows, Run, Stop
 from neuralmutator.runs.waiting import asked, beside, ready, stoppable
@@ -232,6 +232,8 @@ def _without_others() -> Iterator[None]:
     """What JAX says where another process is lost, as one line."""
     try:
         yield
+    except (RunError, UserError, InterruptedRunError):
+        raise
     except Exception as error:
         if hosts.is_loss(error):
             raise RunError(hosts.LOST) from error
@@ -260,7 +262,10 @@ def _open_together(run: Run, path: Path, template: PyTree, resume: bool) -> tupl
     shared.wait_for_first()
     if moment < 0:
         return shared, Resumption(0, None, [], [], [], [], [])
-    return shared, Resumption(moment, shared.restore(template, moment)[1], [], [], [], [], [])
+    state = shared.restore(template, moment)[1]
+    if state is None:
+        raise RunError(f"{path} must be a folder that all hosts share: the checkpoint of {moment} is not there")
+    return shared, Resumption(moment, state, [], [], [], [], [])
 
 
 def _open(run: Run, path: Path, template: PyTree, resume: bool) -> tuple[RunFolder, Resumption]:

@@ -447,7 +447,10 @@ def test_a_stop_while_compiling_is_answered_before_it_is_compiled(tmp_path, name
     ("arguments", "message"),
     [
         (["--hosts", "2"], "--hosts, --host-index and --coordinator must be given together"),
-        (["--hosts", "2", "--host-index", "0", "--coordinator", "a:1"], "--hosts needs --output, a folder that all"),
+        (
+            ["--hosts", "2", "--host-index", "0", "--coordinator", "a:1"],
+            "several hosts need --output, a folder",
+        ),
         (
             ["--hosts", "2", "--host-index", "0", "--coordinator", "a:1", "--output", "x", "--host"],
             "hosts must be 1 with --host",
