@@ -12,6 +12,7 @@ from gymnax.environments.environment import Environment
 from neuralmutator import envs
 from neuralmutator.core import check, each, on_cpu
 from neuralmutator.core.genome import Genome, take
+from neuralmutator.core.lanes import Lanes, gather, is_parts, spread, take_apart
 from neuralmutator.fitness.player import Life, Player, make_player
 from neuralmutator.networks import Network
 from neuralmutator.networks.normalisation import MOMENTS
@@ -157,6 +158,9 @@ class Episodes:
 
     def _live(self, population: Genome, fixed: Any, lives: Life, own: bool) -> Life:
         """Lives [episodes, members] after a segment of steps."""
+        lanes = self._lanes(population, fixed, lives, own)
+        if lanes is not None:
+            return self._live_in_lanes(lanes, population, fixed, lives, own)
         move = partial(self._move, own)
 
         def step(lives: Life, _: None) -> tuple[Life, None]:
@@ -166,14 +170,38 @@ class Episodes:
 
         return jax.lax.scan(step, lives, None, self.player.segment)[0]
 
+    def _lanes(self, population: Genome, fixed: Any, lives: Life, own: bool) -> Lanes | None:
+        """A step of one life, taken apart; None where that is not worth it. A CPU is up to three times as fast so."""
+        if not on_cpu() or self._simulates(lives):
+            return None
+
+        def step(genome: Genome, fixed: Any, life: Life) -> Life:
+            decided = self.player.think(genome, life.memory, life.observation)
+            return self.player.move(fixed, life, *jax.lax.optimization_barrier(decided))
+
+        def one(tree: Any, axes: int) -> Any:
+            return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[axes:], x.dtype), tree)
+
+        return take_apart(step, one(population, 1), one(fixed, 2 if own else 1), one(lives, 2))
+
+    def _live_in_lanes(self, lanes: Lanes, population: Genome, fixed: Any, lives: Life, own: bool) -> Life:
+        """`_live` where episodes and members are lanes."""
+        prepared = lanes.prepare(population)
+        fixed = jax.tree.map(lambda x: spread(x if own else x[:, None]), fixed)
+
+        def step(lives: Life, _: None) -> tuple[Life, None]:
+            return lanes(prepared, fixed, lives), None
+
+        lived, _ = jax.lax.scan(step, jax.tree.map(spread, lives), None, self.player.segment)
+        return jax.tree.map(partial(gather, lanes=lives.alive.shape), lived, is_leaf=is_parts)
+
     def _move(self, own: bool, fixed: Any, lives: Life, memory: Any, outputs: jax.Array) -> Life:
         """Lives [episodes, members] after a step.
 
         For a CPU a simulation is a tenth faster on a single axis, a small environment on two. What never changes, a
         terrain, say, is copied for every member only where it is small.
         """
-        size = _bytes(lives.state)
-        if size < SIMULATED * lives.alive.size or _bytes(fixed) > size:
+        if not self._simulates(lives) or _bytes(fixed) > _bytes(lives.state):
             return jax.vmap(jax.vmap(self.player.move, (0 if own else None, 0, 0, 0)))(fixed, lives, memory, outputs)
         count, members = lives.alive.shape
         if not own:
@@ -183,6 +211,11 @@ class Episodes:
         flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), (lives, memory, outputs))
         moved = jax.vmap(self.player.move)(fixed, *flat)
         return jax.tree.map(lambda x: x.reshape(count, members, *x.shape[1:]), moved)
+
+    @staticmethod
+    def _simulates(lives: Life) -> bool:
+        """Whether the environment is a simulation of many bodies, by the bytes of a state."""
+        return _bytes(lives.state) >= SIMULATED * lives.alive.size
 
     def _think(self, population: Genome, memory: Any, observations: Any) -> tuple[Any, jax.Array]:
         """Memories and outputs [episodes, members, ...] of policies [members]."""

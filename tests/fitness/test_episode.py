@@ -116,6 +116,39 @@ def test_a_population_in_blocks_lives_as_its_members_do_alone(own, episodes):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("own", [False, True])
+def test_seeds_side_by_side_live_as_each_alone(own):
+    policy = networks.mlp(4, 2, hidden=(20,))
+    score = fitness.episodes("CartPole-v1", policy, episodes=3, max_steps=60)
+    params = 2 * jax.vmap(jax.vmap(policy.init))(jax.random.split(jax.random.key(0), (2, 5)))
+    nothing = jnp.zeros((2, 5, 0))
+    seeds = Genome(params, nothing, nothing, nothing.astype(jnp.int32), jnp.zeros((2, 5)))
+    keys = jax.random.split(jax.random.key(1), (2, 5) if own else 2)
+    together = jax.jit(jax.vmap(lambda keys, population: score.many(keys, population, 3)[0]))(keys, seeds)
+    for i in range(2):
+        alone = jax.jit(lambda keys, population: score.many(keys, population, None)[0])(keys[i], take(seeds, i))
+        np.testing.assert_allclose(together[i], alone, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "policy", "apart"),
+    [
+        ("Acrobot-v1", networks.mlp(6, 3, hidden=(64, 64)), True),
+        ("Pendulum-v1", networks.normalised(networks.mlp(3, 1), 3), True),
+        ("CartPole-v1", networks.flexible_mlp(4, 2, 2, 10, initial_widths=(8, 9)), True),
+        ("CartPole-v1", networks.recurrent(4, 2, hidden=32), False),
+        ("LunarLander-v3", networks.mlp(8, 4, hidden=(32,)), False),
+        ("Breakout-MinAtar", networks.mlp(400, 3, hidden=(32,)), False),
+    ],
+)
+def test_small_worlds_are_taken_apart_on_a_cpu(monkeypatch, name, policy, apart):
+    score, genome = fitness.episodes(name, policy, episodes=2, max_steps=1), genome_of(policy)
+    found, of = [], fitness.episode.Episodes._lanes
+    monkeypatch.setattr(fitness.episode.Episodes, "_lanes", lambda *args: found.append(lanes := of(*args)) or lanes)
+    jax.eval_shape(score, jax.random.key(0), genome)
+    assert {lanes is not None for lanes in found} == {apart}
+
+
 def test_policies_that_see_images_think_as_they_do_alone():
     """They are called one after another on a CPU."""
     shape, outputs = sizes("Asterix-MinAtar")
