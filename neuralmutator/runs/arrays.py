@@ -7,7 +7,7 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -112,7 +112,9 @@ def load(path: str | Path | Sequence[Path], like: PyTree) -> PyTree:
 
     def restore(place: Any, leaf: Any) -> Any:
         name = jax.tree_util.keystr(place)
-        read = partial(_rows, name, kinds[name], pieces[name])
+        # Local devices have their rows of the same file, one after another.
+        held = lru_cache(maxsize=1)(partial(_held, name, kinds[name]))
+        read = partial(_rows, name, kinds[name], pieces[name], held)
         sharding = getattr(leaf, "sharding", None)
         if isinstance(sharding, NamedSharding):
             data = _spread(leaf, sharding, read)
@@ -138,8 +140,19 @@ def _spread(leaf: Any, sharding: NamedSharding, read: Callable[[int, int | None]
     return jax.make_array_from_callback(like.shape, sharding, rows)
 
 
+def _held(name: str, kind: dict[str, Any], file: Path) -> np.ndarray:
+    """What a file holds of an array."""
+    with _opened(file) as archive:
+        return _array(archive, name, 8 * math.prod(kind["shape"]))
+
+
 def _rows(
-    name: str, kind: dict[str, Any], pieces: dict[int, tuple[int, Path]], start: int, stop: int | None
+    name: str,
+    kind: dict[str, Any],
+    pieces: dict[int, tuple[int, Path]],
+    held: Callable[[Path], np.ndarray],
+    start: int,
+    stop: int | None,
 ) -> np.ndarray:
     """Rows of an array that stands in pieces, or all of it; keys as numbers.
 
@@ -150,15 +163,13 @@ def _rows(
     at = start
     for first in sorted(pieces):
         end, file = pieces[first]
-        with _opened(file) as archive:
-            if end == 0:  # the whole array
-                data = _array(archive, name, 8 * math.prod(kind["shape"]))
-                return _typed(data if stop is None or data.ndim == 0 else data[start:stop], kind)
-            stop = kind["shape"][0] if stop is None else stop
-            if first <= at < min(end, stop):
-                data = _array(archive, name, 8 * math.prod(kind["shape"]))
-                read.append(data[at - first : stop - first])
-                at = min(end, stop)
+        if end == 0:  # the whole array
+            data = held(file)
+            return _typed(data if stop is None or data.ndim == 0 else data[start:stop], kind)
+        stop = kind["shape"][0] if stop is None else stop
+        if first <= at < min(end, stop):
+            read.append(held(file)[at - first : stop - first])
+            at = min(end, stop)
     if at != stop or sum(map(len, read)) != at - start:
         raise RunError(f"{file.parent} lacks a part of {name or 'the state'}")
     return _typed(np.concatenate(read), kind)
