@@ -19,6 +19,8 @@ from neuralmutator.networks.normalisation import MOMENTS
 
 GROUP = 5  # at most so many episodes of a member wait for each other, where a member has its own
 
+APART = 4  # times as many columns are in a block where a step is taken apart: it needs less memory
+
 SIMULATED = 512  # bytes of a state from which on an environment is a simulation of many bodies
 
 Play = Callable[[jax.Array, Genome], tuple[jax.Array, jax.Array]]
@@ -124,16 +126,21 @@ class Episodes:
         own = keys.ndim == 1  # whether members have episodes of their own
         parts = self._parts() if own and block_size else 1
         columns = rows * parts
-        size = -(-columns // -(-columns // ((block_size or rows) * parts)))  # blocks of one size
         fixed, lives = self._begin(keys, columns)
+        lanes = self._lanes(population, fixed, lives, own)
+        most = (block_size or rows) * parts * (1 if lanes is None else APART)
+        size = -(-columns // -(-columns // most))  # blocks of one size
+
+        def play(population: Genome, fixed: Any, lives: Life) -> Life:
+            if lanes is None:
+                return self._live(population, fixed, lives, own)
+            return self._live_in_lanes(lanes, population, fixed, lives, own)
 
         def live(columns: jax.Array, lives: Life) -> Life:
-            return self._live(take(population, columns % rows), _columns(fixed, columns) if own else fixed, lives, own)
+            return play(take(population, columns % rows), _columns(fixed, columns) if own else fixed, lives)
 
         def segment(lives: Life) -> Life:
-            if size == rows == columns:
-                return self._live(population, fixed, lives, own)
-            return _in_blocks(live, size, lives)
+            return play(population, fixed, lives) if size == rows == columns else _in_blocks(live, size, lives)
 
         lives = jax.lax.while_loop(lambda lives: jnp.any(lives.alive), segment, lives)
         return self._report(lives, rows)
@@ -158,9 +165,6 @@ class Episodes:
 
     def _live(self, population: Genome, fixed: Any, lives: Life, own: bool) -> Life:
         """Lives [episodes, members] after a segment of steps."""
-        lanes = self._lanes(population, fixed, lives, own)
-        if lanes is not None:
-            return self._live_in_lanes(lanes, population, fixed, lives, own)
         move = partial(self._move, own)
 
         def step(lives: Life, _: None) -> tuple[Life, None]:

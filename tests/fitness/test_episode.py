@@ -115,7 +115,6 @@ def test_a_population_in_blocks_lives_as_its_members_do_alone(own, episodes):
         np.testing.assert_array_equal(info["env_steps"], lengths)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("own", [False, True])
 def test_seeds_side_by_side_live_as_each_alone(own):
     policy = networks.mlp(4, 2, hidden=(20,))
@@ -149,6 +148,7 @@ def test_small_worlds_are_taken_apart_on_a_cpu(monkeypatch, name, policy, apart)
     assert {lanes is not None for lanes in found} == {apart}
 
 
+@pytest.mark.slow
 def test_policies_that_see_images_think_as_they_do_alone():
     """They are called one after another on a CPU."""
     shape, outputs = sizes("Asterix-MinAtar")
