@@ -96,7 +96,7 @@ def workers_of_ray(_: Any) -> list[int]:
 def ray() -> Iterator[Engine]:
     import ray
 
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=80 << 20)
+    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=80 << 20)
     try:
         yield Engine({"executor": RayExecutor}, workers_of_ray)
     finally:

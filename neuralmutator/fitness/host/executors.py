@@ -72,7 +72,7 @@ class TaskPlayer:
                     if (failure := self._failure(future)) is None:
                         answer = future.result()
                         if isinstance(answer, str):
-                            raise RuntimeError(f"environment failed in a worker:\n{answer}")
+                            raise RuntimeError(f"a task failed in a worker:\n{answer}")
                         returns[rows], lengths[rows] = answer
                         continue
                     lost[start] += 1

@@ -37,7 +37,7 @@ class Player:
         self.batched_act = batched_act(policy, interface)
 
     def play(self, population: Genome, seeds: np.ndarray) -> Results:
-        """Results of the episodes of these seeds i64[N, E] of genomes [N], which may be more than N; a pure function.
+        """Results of the episodes of these seeds i64[N, E] of genomes [N] or more; a pure function of both.
 
         Raises:
             ValueError: if the genomes are not the policy's.

@@ -4,6 +4,7 @@ A task is a pure function of arrays, and of a description of the fitness, which 
 and kept: environments and a compiled policy cost far more than an episode.
 """
 
+import os
 import pickle
 import threading
 import traceback
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     import gymnasium
 
 PROCESS = uuid4().hex  # tells this process from all others
+PID = os.getpid()  # another one in a process that was forked from this one
 KEPT = 2  # fitnesses whose players a process keeps, say one of training and one of testing
 
 NUMERICS = (
@@ -72,9 +74,11 @@ def play(
             must not take one attempt for another.
 
     Returns:
-        Returns f64[m, E] and lengths i64[m, E]; or the traceback of what an environment or a policy raised, as text,
-        since any exception that comes out of an engine is the engine's own.
+        Returns f64[m, E] and lengths i64[m, E]. Or text, the traceback of what an environment or a policy raised, since
+        any exception that comes out of an engine is to be the engine's own.
     """
+    if os.getpid() != PID:
+        return "This process was forked, with locks of JAX's threads that no longer live: spawn it (mp_context)."
     try:
         player = _borrow(description)
         with jax.default_device(jax.local_devices(backend="cpu")[0]):

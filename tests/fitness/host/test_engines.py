@@ -211,7 +211,7 @@ def test_ray_changes_nothing_if_a_worker_is_killed_and_lets_nobody_in_without_it
         def submit(self, function, /, *arguments):
             return self.call.remote(function, *arguments).future()
 
-    context = ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=80 << 20)
+    context = ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=80 << 20)
     try:
         folder = str(tmp_path / "worker")
         with cartpole(deadly(folder, kill_myself), executor=RayExecutor, max_steps=500) as evaluate:

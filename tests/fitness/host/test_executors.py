@@ -226,7 +226,7 @@ def test_an_exception_in_an_environment_is_an_error_at_once():
 
     with (
         fitness.gymnasium(poles(fail), POLICY, num_envs=5, executor=make) as evaluate,
-        pytest.raises(RuntimeError, match=r"(?s)^environment failed in a worker:\nTraceback.*made of jelly"),
+        pytest.raises(RuntimeError, match=r"(?s)^a task failed in a worker:\nTraceback.*made of jelly"),
     ):
         evaluate(KEY, POPULATION)
     assert len({task[1].tobytes() for task in made[0].tasks}) == len(made[0].tasks) == 7 and made[0].ended

@@ -102,6 +102,11 @@ def test_what_cannot_be_made_is_text():
     assert "no simulator here" in tasks.play(description(3, fail), *arguments())
 
 
+def test_a_process_that_was_forked_does_not_wait_for_locks_that_nobody_holds(monkeypatch):
+    monkeypatch.setattr(tasks, "PID", -1)
+    assert "spawn it" in tasks.play(description(), *arguments())
+
+
 ELSEWHERE = """
 import pickle, sys
 import neuralmutator.fitness.host.tasks as tasks
