@@ -1,8 +1,9 @@
 """Fitness that is computed on the host: episodes in Gymnasium, in worker processes if asked to."""
 
-from neuralmutator.fitness.host.evaluation import HostFitness, MemberFitness, Results, gymnasium
+from neuralmutator.fitness.host.evaluation import HostFitness, MemberFitness, gymnasium
 from neuralmutator.fitness.host.evolution import on_host, rollout_on_host
 from neuralmutator.fitness.host.interface import Interface, interface_of, make, sizes
+from neuralmutator.fitness.host.player import Results
 from neuralmutator.fitness.host.recording import Recording, active, record
 
 __all__ = [

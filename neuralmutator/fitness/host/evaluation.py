@@ -6,15 +6,17 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from neuralmutator.core import Genome, check
-from neuralmutator.fitness.host.interface import Interface, MakeEnv, batched_act, check_policy, interface_of, make
-from neuralmutator.fitness.host.schedule import Schedule
+from neuralmutator.fitness.host.executors import MakeExecutor, TaskPlayer
+from neuralmutator.fitness.host.interface import MakeEnv, check_policy, interface_of, make
+from neuralmutator.fitness.host.player import Player, Plays, Results
+from neuralmutator.fitness.host.tasks import Description
 from neuralmutator.fitness.host.workers import WorkerPool
 from neuralmutator.networks import Network
 
@@ -22,31 +24,13 @@ if TYPE_CHECKING:
     from gymnasium.envs.registration import EnvSpec
 
 
-class Results(NamedTuple):
-    """What the episodes of an evaluation gave: E of each of N members."""
-
-    returns: np.ndarray  # f64[N, E]; NaN where the policy or the environment gave something that is not a number
-    lengths: np.ndarray  # i64[N, E] steps
-    worker_deaths: int  # how often a worker had to be started again
-
-
 class HostFitness:
     """Evaluates populations in Gymnasium; `gymnasium` makes it. Holds its environments until closed."""
 
     runs_on_host: ClassVar[bool] = True  # no fitness that `evolution` could trace: use ask and tell, or `on_host`
 
-    def __init__(
-        self,
-        policy: Network,
-        interface: Interface,
-        pool: WorkerPool,
-        episodes: int,
-        max_steps: int | None,
-        common_random_numbers: bool,
-    ) -> None:
-        self.policy, self.interface, self.pool = policy, interface, pool
-        self.episodes, self.max_steps, self.common_random_numbers = episodes, max_steps, common_random_numbers
-        self.batched_act = batched_act(policy, interface)
+    def __init__(self, player: Plays, episodes: int, common_random_numbers: bool) -> None:
+        self.player, self.episodes, self.common_random_numbers = player, episodes, common_random_numbers
 
     def __call__(self, key: jax.Array, population: Genome) -> tuple[np.ndarray, dict[str, int]]:
         """Mean return f32[N] of every member's episodes; depends on nothing but the key and the population.
@@ -79,22 +63,7 @@ class HostFitness:
             ValueError: if the genomes are not the policy's.
             RuntimeError: if an environment raises an exception in a worker, or its worker keeps dying.
         """
-        schedule = Schedule(
-            self.pool,
-            self.interface,
-            self.batched_act,
-            self.policy.initial_state,
-            population,
-            seeds,
-            self.max_steps,
-        )
-        try:
-            schedule.run()
-        except BaseException:
-            self.close()  # its environments are in the middle of something
-            raise
-        returns, lengths = (x.reshape(seeds.shape) for x in (schedule.returns, schedule.lengths))
-        return Results(returns, lengths, schedule.worker_deaths)
+        return self.player.play(population, seeds)
 
     def of_members(self, episodes: int) -> "MemberFitness":
         """The same environments as a fitness of genomes, for `hall_of_fame` around `on_host`.
@@ -110,7 +79,7 @@ class HostFitness:
 
     def close(self) -> None:
         """Ends environments and workers; another evaluation starts new ones."""
-        self.pool.close()
+        self.player.close()
 
     def __enter__(self) -> "HostFitness":
         return self
@@ -165,6 +134,7 @@ def gymnasium(
     episodes: int = 5,
     num_envs: int = 64,
     workers: int = 0,
+    executor: MakeExecutor | None = None,
     max_steps: int | None = None,
     env_kwargs: Mapping[str, Any] | None = None,
     timeout: float = 300.0,
@@ -182,6 +152,12 @@ def gymnasium(
     the bit, however many they are, and even if some die: a dead worker is started again and its episodes are played
     again. This asks of the environment that an episode follows from its seed and the actions.
 
+    On several machines, an `executor` plays whole episodes where its workers are, policies included, on their CPUs. It
+    is whatever has Python's own interface, ``concurrent.futures.Executor``: processes, Dask, Ray, MPI. Members go out
+    in tasks of ``num_envs // episodes``, whatever the number of workers; a task that is lost is submitted again. The
+    bits are those of no workers on a CPU of the same kind, with the same versions. The workers import neuralmutator,
+    and unpickle what the executor brings them: see the guide on who may reach them.
+
     Observations are arrays; nested ones and numbers of choice are flattened (choices one-hot). The action is the argmax
     of the policy's output (Discrete), the argmax of each choice's outputs (MultiDiscrete), whether each output is
     positive (MultiBinary), or the output clipped to its bounds (Box). An episode in which the output is not a number
@@ -194,10 +170,13 @@ def gymnasium(
         episodes: number of episodes of every member.
         num_envs: number of environments.
         workers: number of processes that step them; 0: this one.
+        executor: makes the executor, when it is first needed and again if it broke, as a ProcessPoolExecutor does when
+            a worker dies; `close` shuts it down. Each of its workers makes `num_envs` environments and keeps them.
         max_steps: a time limit shorter than the environment's own. Warns if there is neither.
         env_kwargs: keyword arguments of the environment.
         timeout: seconds that a worker may take for one answer, a step or a reset of all its environments, before it
-            is held to be dead; its first answer includes making them.
+            is held to be dead; its first answer includes making them. With an executor: seconds in which one of the
+            tasks that are out must be done, else all of them are submitted again; includes the start of its workers.
         common_random_numbers: whether all members meet the same episodes.
 
     Raises:
@@ -211,6 +190,10 @@ def gymnasium(
     check.whole(0, workers=workers)
     if workers > num_envs:
         raise ValueError(f"workers must lie between 0 and num_envs = {num_envs}, got {workers!r}")
+    if executor is not None and workers:
+        raise ValueError(f"workers must be 0 with executor, which has workers of its own, got {workers!r}")
+    if executor is not None and not callable(executor):
+        raise ValueError(f"executor must be a function that makes a concurrent.futures.Executor, got {executor!r}")
     if workers and os.name == "nt":
         raise ValueError(f"workers must be 0 on Windows, got {workers!r}")
     check.number(0, math.inf, open_low=True, timeout=timeout)
@@ -223,8 +206,12 @@ def gymnasium(
             make_env = partial(gym.make, sample.spec, disable_env_checker=True)
     if max_steps is None and found.max_steps is None:
         warnings.warn(f"{found.name} has no time limit: an episode may go on for ever; give max_steps", stacklevel=2)
-    pool = WorkerPool(make_env, num_envs, workers, timeout)
-    return HostFitness(policy, found, pool, episodes, max_steps, common_random_numbers)
+    player: Plays
+    if executor is None:
+        player = Player(policy, found, WorkerPool(make_env, num_envs, workers, timeout), max_steps)
+    else:
+        player = TaskPlayer(executor, Description(make_env, policy, found, num_envs, max_steps), timeout)
+    return HostFitness(player, episodes, common_random_numbers)
 
 
 def _seeds(key: jax.Array, shape: tuple[int, ...]) -> np.ndarray:

@@ -3,8 +3,7 @@
 Processes, because an environment is Python code that holds the interpreter's lock (threads would take turns) and may
 hang or crash (a process can be killed), and because EnvPool has only its own C++ environments. An episode follows from
 its seed and the actions, so that one whose worker died is played again, elsewhere or later, and gives the same bits.
-Many machines later need no other code than this: each is given members and seeds (`HostFitness.evaluate_seeds`, a pure
-function that any engine may retry), and steps its environments in workers of its own, near the policy.
+On many machines there is an engine that owns the processes, see `executors`.
 
 Worker processes need a POSIX system (Linux, macOS), since a worker inherits its end of a socket. Without workers,
 environments run on Windows too.
@@ -103,7 +102,7 @@ class WorkerPool:
         """
         self.make_env, self.number = make_env, number
         self.local: worker.Envs | None = None
-        recipe = _pickled(make_env) if workers else b""
+        recipe = pickled("env", make_env) if workers else b""
         self.workers = [_Worker(recipe, len(range(i, number, workers)), timeout) for i in range(workers)]
 
     def call(self, method: str, slots: list[int], values: Sequence[Any]) -> tuple[Answers, dict[int, str]]:
@@ -149,11 +148,16 @@ class WorkerPool:
             each.end(worker.GRACE)
 
 
-def _pickled(make_env: Any) -> bytes:
+def pickled(name: str, value: Any) -> bytes:
+    """A value as bytes that another process can make it from, functions of any kind included.
+
+    Raises:
+        ValueError: naming the argument, if it holds something that cannot be sent.
+    """
     import cloudpickle
 
     try:
-        return cloudpickle.dumps(make_env)
+        return cloudpickle.dumps(value)
     except Exception as error:  # whatever the parts of an environment raise
         reason = " ".join(str(error).split())
-        raise ValueError(f"env must be one that can be sent to workers, got {make_env!r}: {reason}") from error
+        raise ValueError(f"{name} must be one that can be sent to workers, got {value!r}: {reason}") from error

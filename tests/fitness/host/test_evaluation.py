@@ -290,19 +290,19 @@ def lives(pid):
 
 
 def pids_of(evaluate):
-    return [worker.process.pid for worker in evaluate.pool.workers]
+    return [worker.process.pid for worker in evaluate.player.pool.workers]
 
 
 def watched(evaluate):
     """A list that comes to hold which members play side by side, whenever this changes."""
-    act, schedule = evaluate.batched_act, [None]
+    act, schedule = evaluate.player.batched_act, [None]
 
     def watched_act(population, members, *rest):
         if members.tolist() != schedule[-1]:
             schedule.append(members.tolist())
         return act(population, members, *rest)
 
-    evaluate.batched_act = watched_act
+    evaluate.player.batched_act = watched_act
     return schedule
 
 

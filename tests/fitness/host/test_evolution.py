@@ -113,7 +113,7 @@ def test_a_worker_that_is_killed_changes_nothing(whole):
     with nm.fitness.gymnasium("CartPole-v1", POLICY, episodes=2, num_envs=8, workers=2) as evaluate:
         evolution = evolution_in_gymnasium(evaluate)
         state, _ = rollout_on_host(evolution.step, KEY, evolution.init(KEY), 2)
-        os.kill(evaluate.pool.workers[1].process.pid, signal.SIGKILL)
+        os.kill(evaluate.player.pool.workers[1].process.pid, signal.SIGKILL)
         state, history = rollout_on_host(evolution.step, KEY, state, 3, 2)
     assert_equal(state, whole[0])
     assert history.metrics["worker_deaths"].tolist() == [1, 0, 0]
