@@ -10,6 +10,7 @@ import jax
 from jax.extend.backend import clear_backends
 
 from neuralmutator.core import on_cpu
+from neuralmutator.envs import is_simulation
 
 PATIENT: dict[str, str | bool] = {
     "xla_cpu_collective_call_warn_stuck_seconds": "1000000",
@@ -21,6 +22,16 @@ PATIENT: dict[str, str | bool] = {
 SIMULATION: dict[str, str | bool] = {"xla_cpu_use_fusion_emitters": False}
 """More of them for brax and MJX: with XLA's older way of compiling loops their programs are 1.4 to 2 times as fast and
 compiled in 0.4 of the time (jaxlib 0.10); CartPole's are slower. From jaxlib 0.11 on there is only the newer way."""
+
+
+WIDE: dict[str, str | bool] = {"xla_cpu_prefer_vector_width": "512"}
+"""For all others: XLA takes half of a CPU's widest registers if not told otherwise, and a generation takes a tenth
+longer (jaxlib 0.10)."""
+
+
+def options_for(env: str) -> dict[str, str | bool]:
+    """The options among these for programs of an environment."""
+    return SIMULATION if is_simulation(env) else WIDE
 
 
 def compile_options(more: Mapping[str, str | bool] | None = None) -> dict[str, str | bool] | None:

@@ -9,13 +9,12 @@ import jax
 import numpy as np
 
 from neuralmutator.core import Genome
-from neuralmutator.envs import is_simulation
 from neuralmutator.fitness import play
 from neuralmutator.fitness.host import HostFitness
 from neuralmutator.population import Evolution
 from neuralmutator.runs.builders import build_evolution, build_host_evolution, build_policy
 from neuralmutator.runs.config import Config
-from neuralmutator.runs.devices import SIMULATION, compile_options
+from neuralmutator.runs.devices import compile_options, options_for
 from neuralmutator.runs.errors import RunError, UserError
 from neuralmutator.runs.folder import RunFolder
 from neuralmutator.runs.story import Columns, Finish, Rows, Run, Story
@@ -98,7 +97,7 @@ def build(config: Config, test_episodes: int = 100, workers: int = 0) -> Run:
         )
 
     run = from_evolution(evolution, jax.random.key(config.seed), config.generations, config, "evolution")
-    run = run._replace(prepare=prepare, compiled_with=_options(config))
+    run = run._replace(prepare=prepare, compiled_with=options_for(config.env))
     return run if evaluate is None else run._replace(on_host=True, close=evaluate.close)
 
 
@@ -153,11 +152,7 @@ def compile_fresh(config: Config, champion: Genome, episodes: int) -> Callable[[
     def returns(key: jax.Array, genome: Genome) -> jax.Array:
         return jax.vmap(one, (0, None))(jax.random.split(key, episodes), genome)[0]
 
-    return jax.jit(returns).lower(jax.random.key(0), champion).compile(compile_options(_options(config)))
-
-
-def _options(config: Config) -> dict[str, str | bool]:
-    return SIMULATION if is_simulation(config.env) else {}
+    return jax.jit(returns).lower(jax.random.key(0), champion).compile(compile_options(options_for(config.env)))
 
 
 def _fresh_key(seed: int) -> jax.Array:

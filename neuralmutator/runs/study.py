@@ -18,6 +18,7 @@ from neuralmutator.population import Evolution
 from neuralmutator.runs.arrays import read, write
 from neuralmutator.runs.builders import build_policy, build_population
 from neuralmutator.runs.config import ALGORITHM, Config, check
+from neuralmutator.runs.devices import compile_options, options_for
 from neuralmutator.runs.errors import RunError, UserError, construction
 from neuralmutator.runs.folder import RunFolder
 from neuralmutator.runs.serialise import from_dict
@@ -296,7 +297,8 @@ def _cell(study: Study, cell: Cell, path: Path, tell: Callable[[str], None]) -> 
     with construction():
         evolution, score = _method(config, cell.task.switch)
     protocol = Protocol(checks=cell.task.checks)
-    outcome = judge_seeds(evolution, score, keys, config.generations, protocol, _what_acts)
+    options = compile_options(options_for(config.env))
+    outcome = judge_seeds(evolution, score, keys, config.generations, protocol, _what_acts, options)
     file.parent.mkdir(exist_ok=True)
     write(file, outcome._asdict())
     return outcome

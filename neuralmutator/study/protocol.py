@@ -4,8 +4,8 @@ A champion is named from equally many re-evaluations, whatever the method, and i
 the member that a generation's own evaluations call its best, at moments along the way.
 """
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
@@ -87,6 +87,7 @@ def judge_seeds(
     generations: int,
     protocol: Protocol = STANDARD,
     phenotype: Callable[[Genome], Genome] = lambda genome: genome,
+    options: Mapping[str, str | bool] | None = None,
 ) -> Outcome:
     """`judge` for several keys [S], spread over all devices; an `Outcome` of NumPy arrays with a leading axis [S].
 
@@ -102,28 +103,35 @@ def judge_seeds(
         protocol: see `judge`.
         phenotype: what of genomes, with any leading axes, the fitness depends on. Methods whose genomes differ only in
             the rest share the program of the evaluations.
+        options: of compilation, XLA's.
 
     Raises:
         ValueError: if a number is below 1.
     """
     check.whole(1, generations=generations, **protocol._asdict())
+    live_all, appraise_all = _compiled(tuple(sorted((options or {}).items())))
     count, devices = keys.shape[0], len(jax.devices())
     batch = devices if on_cpu() else -(-count // devices) * devices
     found = []
     for start in range(0, count, batch):
         some = keys[np.arange(start, start + batch) % count]  # as many for each device; some may be done twice
-        trails = _live_all(evolution, some, generations, protocol.checks)
+        trails = live_all(evolution, some, generations, protocol.checks)
         seen = trails._replace(named=phenotype(trails.named), population=phenotype(trails.population))
-        found.append(jax.tree.map(np.asarray, _appraise_all(fitness, some, seen, generations, protocol)))
+        found.append(jax.tree.map(np.asarray, appraise_all(fitness, some, seen, generations, protocol)))
     return Outcome(*(np.concatenate(parts)[:count] for parts in zip(*found, strict=True)))
 
 
-@partial(jax.jit, static_argnums=(0, 2, 3))
+@cache
+def _compiled(options: tuple[tuple[str, str | bool], ...]) -> tuple[Callable, Callable]:
+    """`_live_all` and `_appraise_all`, compiled."""
+    jit = partial(jax.jit, compiler_options=dict(options) or None)
+    return jit(_live_all, static_argnums=(0, 2, 3)), jit(_appraise_all, static_argnums=(0, 3, 4))
+
+
 def _live_all(evolution: Evolution, keys: jax.Array, generations: int, checks: int) -> Trail:
     return _on_devices(lambda key: _live(evolution, key, generations, checks), keys)
 
 
-@partial(jax.jit, static_argnums=(0, 3, 4))
 def _appraise_all(fitness: Fitness, keys: jax.Array, trails: Trail, generations: int, protocol: Protocol) -> Outcome:
     return _on_devices(lambda key, trail: _appraise(fitness, key, trail, generations, protocol), keys, trails)
 
