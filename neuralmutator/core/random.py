@@ -1,12 +1,13 @@
-"""Normal numbers: those of ``jax.random.normal``, bit by bit, in a third of the time where programs are made for a CPU.
+"""Normal numbers: those of ``jax.random.normal`` up to rounding, in a third of its time on a CPU.
 
 JAX rolls the rounds of its generator into a loop there, which compiles a little faster but carries all numbers through
-memory in each of its steps. Unrolled, XLA fuses the generator with the normal quantile and with what is done with the
-numbers: one pass, nothing in memory but the result. So that it does, give every piece of a draw one user.
+memory in each of its steps; and XLA's normal quantile is two polynomials behind a costly logarithm. Here the rounds are
+unrolled and the quantile is one quotient, so that XLA makes one pass of the draw and of what is done with it, provided
+that each piece of a draw has one user.
 """
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -16,8 +17,13 @@ from neuralmutator.core.platform import on_cpu
 
 # Threefry2x32 (Salmon, Moraes, Dror & Shaw 2011, "Parallel random numbers: as easy as 1, 2, 3"), as JAX has it.
 ROUNDS = 20
-ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
+ROTATIONS = (13, 15, 26, 6, 17, 29, 16, 24)
 PARITY = np.uint32(0x1BD11BDA)
+# The quantile of (1 + x) / 2 is x P(w) / Q(w) with w = -log(1 - x²), the variable of Giles (2010, "Approximating the
+# erfinv function"). Fitted by us: of all quotients of these degrees that with the least largest relative error for w up
+# to 16, where 23 bits end (2.8e-7; in double precision, by Lawson's reweighted least squares).
+NUMERATOR = (1.05158449e-5, 1.14878692e-3, 1.37297333e-2, 0.102561470, 0.498998913, 1.25331449)
+DENOMINATOR = (1.22792557e-4, 3.19608311e-3, 3.30745943e-2, 0.136351391, 1.0)
 
 
 def normal(key: jax.Array, size: int, dtype: jax.typing.DTypeLike = jnp.float32) -> jax.Array:
@@ -29,8 +35,8 @@ def normals(key: jax.Array, sizes: Sequence[int], dtype: jax.typing.DTypeLike = 
     """``jax.random.normal(key, (sum(sizes),), dtype)``, cut into pieces of these sizes, each drawn on its own.
 
     Args:
-        key: from ``jax.random.key``. Where it is of another generator than JAX's usual one, or the numbers are not f32,
-            they are JAX's own as well, but not faster.
+        key: from ``jax.random.key``. Where it is of another generator than JAX's usual one, where the numbers are not
+            f32, and on accelerators JAX itself draws them.
         sizes: of the pieces.
         dtype: of the numbers.
     """
@@ -52,21 +58,30 @@ def threefry2x32(key: jax.Array, x: jax.Array, y: jax.Array) -> tuple[jax.Array,
     """Two words of 32 bits, u32[...] each, enciphered with a key u32[2]."""
     keys = key[0], key[1], key[0] ^ key[1] ^ PARITY
     x, y = x + keys[0], y + keys[1]
-    for i, rotation in enumerate(_rotations(), 1):
+    for i in range(ROUNDS):
+        rotation = ROTATIONS[i % 8]
         x = x + y
         y = x ^ (y << rotation | y >> 32 - rotation)
-        if i % 4 == 0:
-            x, y = x + keys[i // 4 % 3], y + keys[(i // 4 + 1) % 3] + np.uint32(i // 4)
+        if i % 4 == 3:
+            part = i // 4 + 1
+            x, y = x + keys[part % 3], y + keys[(part + 1) % 3] + np.uint32(part)
     return x, y
 
 
-def _rotations() -> Iterator[int]:
-    return itertools.islice(itertools.cycle(itertools.chain(*ROTATIONS)), ROUNDS)
-
-
 def _quantile(bits: jax.Array) -> jax.Array:
-    """What ``jax.random.normal`` makes of words u32[...]: normal quantiles f32[...] of uniform numbers of 23 bits."""
-    low = np.nextafter(np.float32(-1), np.float32(0))
-    unit = jax.lax.bitcast_convert_type(bits >> 9 | np.uint32(0x3F800000), jnp.float32) - np.float32(1)  # in [0, 1)
-    uniform = jnp.maximum(low, unit * (np.float32(1) - low) + low)
-    return np.float32(np.sqrt(2)) * jax.lax.erf_inv(uniform)
+    """Normal quantiles f32[...] of words u32[...], of which 23 bits count, as in ``jax.random.normal``.
+
+    Off by at most 6e-7 of a quantile; those of JAX are by 6e-6.
+    """
+    unit = jax.lax.bitcast_convert_type(bits >> 9 | np.uint32(0x3F800000), jnp.float32) - 1  # in [0, 1)
+    x = 2 * unit - (1 - 2**-24)  # in (-1, 1)
+    w = -jnp.log((1 - x) * (1 + x))
+    return x * _polynomial(NUMERATOR, w) / _polynomial(DENOMINATOR, w)
+
+
+def _polynomial(coefficients: Sequence[float], x: jax.Array) -> jax.Array:
+    """Horner's rule; the first coefficient is that of the highest power."""
+    value = jnp.full_like(x, coefficients[0])
+    for coefficient in coefficients[1:]:
+        value = value * x + coefficient
+    return value
