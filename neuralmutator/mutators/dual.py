@@ -152,35 +152,37 @@ def _dual(
         sizes = [policy_size, num_params - len(starts), len(starts), genome.compat.size]
         *noises, escape_draw, drift = random.normals(key, [*sizes, 1, len(starts)], base.dtype)
         begins = np.cumsum([0, *sizes]).tolist()
+        explore = scales["explore_scale_policy"], scales["explore_scale_meta"]
 
-        def rewritten(part: int, old: jax.Array, rate: Any, escape: Any, mixed: float) -> jax.Array:
+        def rewritten(part: int, old: jax.Array, rate: Any, mixed: float, escape: Any = 0.0) -> jax.Array:
             """One of the parts; where two parents cross with noise of std `mixed` alone, unless that is 0."""
-            here = slice(begins[part], begins[part + 1])
-            by_policy = jnp.arange(here.start, here.stop) < -(-policy_size // k) * k  # the last such chunk ends there
+            begin, end, noise = begins[part], begins[part + 1], noises[part]
+            by_policy = jnp.arange(begin, end) < -(-policy_size // k) * k  # where the last chunk of the policy ends
             strength = jnp.where(by_policy, scales["correction_scale_policy"], scales["correction_scale_meta"])
-            correction = jnp.clip(strength * direction[here], -MAX_CORRECTION, MAX_CORRECTION)
-            spreads = [scales["explore_scale_policy"], scales["explore_scale_meta"]]
-            if "p_gauss" in starts:
-                # Exploration and escape are two independent Gaussians: one draw with the summed variance is the same.
-                spreads = [jnp.sqrt(spread**2 + escape**2) for spread in spreads]
-            change = rate * (correction + jnp.where(by_policy, spreads[0], spreads[1]) * noises[part])
+            correction = jnp.clip(strength * direction[begin:end], -MAX_CORRECTION, MAX_CORRECTION)
+            # Exploration and escape are two independent Gaussians: one draw with the summed variance is the same.
+            spreads = [jnp.sqrt(x**2 + escape) for x in explore] if "p_gauss" in starts else explore
+            spread = jnp.where(by_policy, spreads[0], spreads[1])
             if partner is not None and mixed:
-                change = jnp.where(crossing, mixed * noises[part], change)
+                rate = jnp.where(crossing, mixed, rate)
+                correction, spread = jnp.where(crossing, 0.0, correction), jnp.where(crossing, 1.0, spread)
+            # Nowhere a sum of two products: XLA would round either of them, not the same one in blocks of every size.
+            change = rate * (correction + spread * noise)
             return (old + change).astype(old.dtype)
 
-        escape = jnp.zeros(())
+        escape: Any = 0.0
         if "p_gauss" in starts:
             escapes = jax.scipy.stats.norm.cdf(escape_draw[0]) < scales["p_gauss"]
-            escape = jnp.where(escapes, scales["gauss_scale"], 0.0)
+            escape = jnp.where(escapes, scales["gauss_scale"] ** 2, 0.0)
         weights, own_genes = start.mutator[: sizes[1]], start.mutator[sizes[1] :]
-        weights = rewritten(1, weights, meta_rate, 0.0, CROSSOVER_NOISE["mutator"])
-        own_genes = rewritten(2, own_genes, meta_rate, 0.0, CROSSOVER_NOISE["mutator"])
+        weights = rewritten(1, weights, meta_rate, CROSSOVER_NOISE["mutator"])
+        own_genes = rewritten(2, own_genes, meta_rate, CROSSOVER_NOISE["mutator"])
         if positive:
             own_genes = own_genes + (scale_rate * drift).astype(own_genes.dtype)
         child = genome._replace(
-            policy=rewritten(0, start.policy, 1.0, escape, 0.0),
+            policy=rewritten(0, start.policy, 1.0, 0.0, escape),
             mutator=jnp.concatenate([weights, own_genes]),
-            compat=rewritten(3, start.compat, meta_rate, 0.0, CROSSOVER_NOISE["compat"]),
+            compat=rewritten(3, start.compat, meta_rate, CROSSOVER_NOISE["compat"]),
         )
         return Rewriting(start, child)
 
