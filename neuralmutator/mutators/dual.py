@@ -17,8 +17,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from neuralmutator.core import check
-from neuralmutator.core.genome import Genome, chunks, flatten, unflatten
+from neuralmutator.core import check, random
+from neuralmutator.core.genome import Genome, chunks, flatten
 from neuralmutator.mutators.base import Mutator, Rewriting, base_of
 
 CODE = 16  # width of the code of a chunk
@@ -140,38 +140,50 @@ def _dual(
         policy_size = genome.policy.size
         of_policy = (jnp.arange(pieces.shape[0]) * k < policy_size)[:, None]
 
-        # One draw for everything: each further one would cost compile time.
-        noise, escape_draw, drift = jnp.split(
-            jax.random.normal(key, (base.size + 1 + len(starts),), base.dtype), [base.size, base.size + 1]
-        )
-
         code = jnp.tanh(pieces @ organs.encoder[0] + organs.encoder[1])
         w1, b1, w2, b2 = organs.corrector
         w_code, w_reference, w_difference = jnp.split(w1, 3)
         # [e, ref, e - ref] W_1 = e (W_e + W_d) + ref (W_r - W_d), and the second term takes just two values.
         offset = organs.references @ (w_reference - w_difference) + b1
         hidden = jnp.tanh(code @ (w_code + w_difference) + jnp.where(of_policy, offset[0], offset[1]))
-        strength = jnp.where(of_policy, scales["correction_scale_policy"], scales["correction_scale_meta"])
-        correction = jnp.clip(strength * jnp.tanh(hidden @ w2 + b2), -MAX_CORRECTION, MAX_CORRECTION)
+        direction = jnp.tanh(hidden @ w2 + b2).reshape(-1)
 
-        explore = jnp.where(of_policy, scales["explore_scale_policy"], scales["explore_scale_meta"])
-        spread = jnp.broadcast_to(explore, pieces.shape).reshape(-1)[: base.size]
-        if "p_gauss" in starts:
+        # In parts, each with a draw of its own and no branch inside: XLA makes one pass of everything below.
+        sizes = [policy_size, num_params - len(starts), len(starts), genome.compat.size]
+        *noises, escape_draw, drift = random.normals(key, [*sizes, 1, len(starts)], base.dtype)
+        begins = np.cumsum([0, *sizes]).tolist()
+        explore = scales["explore_scale_policy"], scales["explore_scale_meta"]
+
+        def rewritten(part: int, old: jax.Array, rate: Any, mixed: float, escape: Any = 0.0) -> jax.Array:
+            """One of the parts; where two parents cross with noise of std `mixed` alone, unless that is 0."""
+            begin, end, noise = begins[part], begins[part + 1], noises[part]
+            by_policy = jnp.arange(begin, end) < -(-policy_size // k) * k  # where the last chunk of the policy ends
+            strength = jnp.where(by_policy, scales["correction_scale_policy"], scales["correction_scale_meta"])
+            correction = jnp.clip(strength * direction[begin:end], -MAX_CORRECTION, MAX_CORRECTION)
             # Exploration and escape are two independent Gaussians: one draw with the summed variance is the same.
+            spreads = [jnp.sqrt(x**2 + escape) for x in explore] if "p_gauss" in starts else explore
+            spread = jnp.where(by_policy, spreads[0], spreads[1])
+            if partner is not None and mixed:
+                rate = jnp.where(crossing, mixed, rate)
+                correction, spread = jnp.where(crossing, 0.0, correction), jnp.where(crossing, 1.0, spread)
+            # Nowhere a sum of two products: XLA would round either of them, not the same one in blocks of every size.
+            change = rate * (correction + spread * noise)
+            return (old + change).astype(old.dtype)
+
+        escape: Any = 0.0
+        if "p_gauss" in starts:
             escapes = jax.scipy.stats.norm.cdf(escape_draw[0]) < scales["p_gauss"]
-            escape = jnp.where(escapes, scales["gauss_scale"], 0.0)
-            in_policy = jnp.arange(base.size) < policy_size
-            spread = jnp.sqrt(spread**2 + jnp.where(in_policy, escape, 0.0) ** 2)
-        rate = jnp.where(jnp.arange(base.size) < policy_size, 1.0, meta_rate)
-        change = rate * (correction.reshape(-1)[: base.size] + spread * noise)
-        if partner is not None:
-            sizes = [genome.policy.size, genome.mutator.size, genome.compat.size]
-            mixed = np.repeat([0.0, *CROSSOVER_NOISE.values()], sizes).astype(np.float32)
-            change = jnp.where(crossing & (mixed > 0), mixed * noise, change)
-        child = unflatten(base + change, genome)
+            escape = jnp.where(escapes, scales["gauss_scale"] ** 2, 0.0)
+        weights, own_genes = start.mutator[: sizes[1]], start.mutator[sizes[1] :]
+        weights = rewritten(1, weights, meta_rate, CROSSOVER_NOISE["mutator"])
+        own_genes = rewritten(2, own_genes, meta_rate, CROSSOVER_NOISE["mutator"])
         if positive:
-            drifted = child.mutator.at[-len(starts) :].add((scale_rate * drift).astype(child.mutator.dtype))
-            child = child._replace(mutator=drifted)
+            own_genes = own_genes + (scale_rate * drift).astype(own_genes.dtype)
+        child = genome._replace(
+            policy=rewritten(0, start.policy, 1.0, 0.0, escape),
+            mutator=jnp.concatenate([weights, own_genes]),
+            compat=rewritten(3, start.compat, meta_rate, CROSSOVER_NOISE["compat"]),
+        )
         return Rewriting(start, child)
 
     def genes(params: jax.Array) -> dict[str, jax.Array]:

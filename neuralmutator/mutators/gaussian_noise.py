@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from neuralmutator.core import check
+from neuralmutator.core import check, random
 from neuralmutator.core.genome import Genome, flatten, unflatten
 from neuralmutator.mutators.base import Mutator, Rewriting, base_of
 
@@ -24,6 +24,6 @@ def gaussian(std: float = 0.05) -> Mutator:
     def mutate(key: jax.Array, genome: Genome, partner: Genome | None = None, crossing: Any = True) -> Rewriting:
         start = base_of(genome, partner, crossing)
         base = flatten(start)
-        return Rewriting(start, unflatten(base + std * jax.random.normal(key, base.shape, base.dtype), genome))
+        return Rewriting(start, unflatten(base + std * random.normal(key, base.size, base.dtype), genome))
 
     return Mutator(0, lambda key: jnp.zeros(0, jnp.float32), mutate, lambda params: {})

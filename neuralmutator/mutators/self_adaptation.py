@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from neuralmutator.core import check
+from neuralmutator.core import check, random
 from neuralmutator.core.genome import Genome, cast
 from neuralmutator.mutators.base import Mutator, Rewriting, base_of
 
@@ -26,11 +26,12 @@ def self_adaptive(std: float = 0.05, learning_rate: float = 0.3) -> Mutator:
 
     def mutate(key: jax.Array, genome: Genome, partner: Genome | None = None, crossing: Any = True) -> Rewriting:
         base = base_of(genome, partner, crossing)
-        size = base.policy.size
-        draw = jax.random.normal(key, (size + base.compat.size + 1,), jnp.result_type(jnp.float32, base.policy))
-        gene = base.mutator + learning_rate * draw[-1:]
-        noise = std * jnp.exp(gene) * draw[:-1]
-        child = base._replace(policy=base.policy + noise[:size], mutator=gene, compat=base.compat + noise[size:])
+        dtype = jnp.result_type(jnp.float32, base.policy)
+        of_policy, of_compat, of_gene = random.normals(key, [base.policy.size, base.compat.size, 1], dtype)
+        gene = base.mutator + learning_rate * of_gene
+        step = std * jnp.exp(gene)
+        policy, compat = base.policy + step * of_policy, base.compat + step * of_compat
+        child = base._replace(policy=policy, mutator=gene, compat=compat)
         return Rewriting(base, cast(child, base))
 
     return Mutator(

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from neuralmutator.core import check
+from neuralmutator.core import check, random
 from neuralmutator.core.genome import Genome, cast
 from neuralmutator.mutators.base import Mutator, Rewriting, base_of
 from neuralmutator.networks import Network
@@ -90,7 +90,7 @@ def chain(*stages: Stage) -> Mutator:
             made.append(own)
         compat = base.compat
         if compat.size:
-            compat = compat + _rms(change) * jax.random.normal(key_compat, compat.shape, dtype)
+            compat = compat + _rms(change) * random.normal(key_compat, compat.size, dtype)
         child = base._replace(policy=base.policy + change, mutator=jnp.concatenate(made), compat=compat)
         return Rewriting(base, cast(child, base))
 
@@ -105,7 +105,7 @@ def chain(*stages: Stage) -> Mutator:
 
 def noise() -> Stage:
     """Direction: adds N(0, I)."""
-    return _fixed(lambda key, change, parents: change + jax.random.normal(key, change.shape, change.dtype))
+    return _fixed(lambda key, change, parents: change + random.normal(key, change.size, change.dtype))
 
 
 def difference(factor: float = 0.5) -> Stage:
