@@ -1,6 +1,6 @@
 """Fitness by episodes in JAX environments: ours, gymnax's and those of the same interface."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias
@@ -19,7 +19,7 @@ from neuralmutator.networks.normalisation import MOMENTS
 
 GROUP = 5  # at most so many episodes of a member wait for each other, where a member has its own
 
-APART = 4  # times as many columns are in a block where a step is taken apart: it needs less memory
+APART = (16, 2)  # times as many columns are in a block of what is taken apart: for all cores, and for the last alive
 
 SIMULATED = 512  # bytes of a state from which on an environment is a simulation of many bodies
 
@@ -128,8 +128,6 @@ class Episodes:
         columns = rows * parts
         fixed, lives = self._begin(keys, columns)
         lanes = self._lanes(population, fixed, lives, own)
-        most = (block_size or rows) * parts * (1 if lanes is None else APART)
-        size = -(-columns // -(-columns // most))  # blocks of one size
 
         def play(population: Genome, fixed: Any, lives: Life) -> Life:
             if lanes is None:
@@ -139,10 +137,12 @@ class Episodes:
         def live(columns: jax.Array, lives: Life) -> Life:
             return play(take(population, columns % rows), _columns(fixed, columns) if own else fixed, lives)
 
-        def segment(lives: Life) -> Life:
+        def segment(size: int, lives: Life) -> Life:
             return play(population, fixed, lives) if size == rows == columns else _in_blocks(live, size, lives)
 
-        lives = jax.lax.while_loop(lambda lives: jnp.any(lives.alive), segment, lives)
+        sizes = _sizes(columns, (block_size or rows) * parts, (1,) if lanes is None else APART)
+        for size, rest in zip(sizes, (*sizes[1:], 0), strict=True):
+            lives = jax.lax.while_loop(partial(_more_wait, rest), partial(segment, size), lives)
         return self._report(lives, rows)
 
     def _parts(self) -> int:
@@ -255,6 +255,16 @@ def _bytes(tree: Any) -> int:
 def _columns(tree: Any, index: jax.Array) -> Any:
     """The columns `index` of arrays [episodes, columns, ...]."""
     return jax.tree.map(lambda x: x[:, index], tree)
+
+
+def _sizes(columns: int, size: int, times: Sequence[int]) -> list[int]:
+    """Sizes of blocks, at most these times `size`; each divides the columns as evenly as can be. No size twice."""
+    return list(dict.fromkeys(-(-columns // -(-columns // (size * n))) for n in times))
+
+
+def _more_wait(number: int, lives: Life) -> jax.Array:
+    """Whether an episode is still alive in more columns than that."""
+    return jnp.sum(jnp.any(lives.alive, axis=0)) > number
 
 
 def _in_blocks(live: Callable[[jax.Array, Life], Life], size: int, lives: Life) -> Life:

@@ -189,7 +189,9 @@ QUICK = {
 def test_a_number_can_be_vmapped(name, genome):
     """A program over several settings gives what each setting gives alone, and they differ."""
     make, values = TRACED[name], [0.1, 0.4]
-    parent, keys = genome(make(0.2)), jax.random.split(jax.random.key(0), 4)
+    # Some children, for what happens to few of them; a parent that remembers something.
+    parent, keys = genome(make(0.2)), jax.random.split(jax.random.key(0), 16)
+    parent = parent._replace(mutator=parent.mutator + 0.1)
 
     def children(x):
         mutator = make(x)
