@@ -256,7 +256,7 @@ def _cost(operation: _Operation) -> int:
     largest, output = max(sizes), sum(x.size for x in operation.outputs)
     if name in _ELEMENTWISE or name == "optimization_barrier":
         return output if largest <= SMALL else 1
-    if name == "dot_general":
+    if name == "dot_general" and (_is_sum(operation) or largest <= SMALL):
         return largest if output <= SMALL else largest // output
     if name in _FOLDS:
         return largest
@@ -276,8 +276,8 @@ def _carry_out(operation: _Operation, inputs: list[Value]) -> list[Value]:
         return _rearranged(operation, inputs)
     if name in _FOLDS:
         return [_folded(operation, inputs[0])]
-    if name == "dot_general" and (product := _product(operation, *inputs)) is not None:
-        return [product]
+    if name == "dot_general" and _is_sum(operation):
+        return [_product(operation, *inputs)]
     return _by_vmap(operation, inputs)
 
 
@@ -351,18 +351,20 @@ def _best(dtype: Any, better: Callable[[Any, Any], Any], row: list[Any]) -> jax.
     return index
 
 
-def _product(operation: _Operation, left: Value, right: Value) -> Value | None:
-    """The product of a vector and a matrix, or of two vectors, as a sum; None if it is another one."""
+def _is_sum(operation: _Operation) -> bool:
+    """Whether it is the product of a vector and a matrix, or of two vectors, in f32."""
     contracted, batch = operation.params["dimension_numbers"]
-    output = operation.outputs[0]
-    ranks = [len(x.shape) - (0 if isinstance(x, Parts) else LANES) for x in (left, right)]
-    if batch != ((), ()) or sorted(ranks) not in ([1, 1], [1, 2]) or [*map(len, contracted)] != [1, 1]:
-        return None
-    first = ranks[0] == 1
-    vector, matrix, axis = (left, right, contracted[1][0]) if first else (right, left, contracted[0][0])
+    ranks = sorted(len(x.shape) for x in operation.inputs)
+    plain = batch == ((), ()) and [*map(len, contracted)] == [1, 1]
+    return plain and ranks in ([1, 1], [1, 2]) and operation.outputs[0].dtype == jnp.float32
+
+
+def _product(operation: _Operation, left: Value, right: Value) -> Value:
+    """The product of a vector and a matrix, or of two vectors, as a sum."""
+    (of_left, of_right), output = operation.params["dimension_numbers"][0], operation.outputs[0]
+    first = len(left.shape) - (0 if isinstance(left, Parts) else LANES) == 1
+    vector, matrix, axis = (left, right, of_right[0]) if first else (right, left, of_left[0])
     terms = vector.shape[0]
-    if (output.size > SMALL and isinstance(matrix, Parts)) or output.dtype != jnp.float32:
-        return None
     numbers = vector.elements if isinstance(vector, Parts) else vector
 
     def row(i: int | jax.Array) -> list[Any]:

@@ -96,6 +96,12 @@ def test_lanes_of_size_one_stand_for_all():
     np.testing.assert_array_equal(found, np.broadcast_to(x, (EPISODES, MEMBERS, 4)))
 
 
+def test_constants_may_be_traced():
+    genomes, x = jnp.ones((MEMBERS, 1)), jnp.ones((EPISODES, MEMBERS, 4))
+    found = jax.jit(jax.vmap(lambda c: by_lanes(lambda genome, x: x * jnp.sum(2 * c) + genome[0], genomes, x)))
+    np.testing.assert_array_equal(found(jnp.array([[1.0, 2.0], [0.0, 4.0]]))[:, 0, 0, 0], [7.0, 9.0])
+
+
 def test_what_the_genome_alone_decides_is_done_once():
     """No operation on the genome is left for the step: its matrix is multiplied by itself before."""
 
@@ -123,8 +129,10 @@ def test_a_product_costs_what_it_is_counted_as():
         lambda g, x: jax.lax.cond(x[0] > 0, lambda: x, lambda: x + g[0]),
         lambda g, x: jnp.sort(x * g[0]),
         lambda g, x: (g * x[0])[::2],  # arrays would be moved about
+        lambda g, x: jnp.outer(x, g) @ jnp.outer(g, x),
+        lambda g, x: jnp.dot((g * x[0]).astype(jnp.bfloat16), g.astype(jnp.bfloat16)),
     ],
-    ids=["while", "scan", "cond", "sort", "slices of a large array"],
+    ids=["while", "scan", "cond", "sort", "slices of a large array", "large matrices", "products of bfloat16"],
 )
 def test_what_is_not_worth_it_is_left_to_vmap(function: Callable):
     one = jax.ShapeDtypeStruct((GENES,), jnp.float32), jax.ShapeDtypeStruct((4,), jnp.float32)
