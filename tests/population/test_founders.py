@@ -1,3 +1,5 @@
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -42,7 +44,8 @@ def test_drift_is_the_distance_from_the_founder_in_the_line_of_first_parents(evo
 def test_the_evolution_within_is_the_same(evolution):
     tracked = nm.track_founders(evolution)
     (alone, plain), (state, history) = (nm.run(each, KEY, 3) for each in (evolution, tracked))
-    jax.tree.map(np.testing.assert_array_equal, state.inner, alone)
+    # Two programs, which round alike only where all of XLA's optimisations are on.
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6), state.inner, alone)
     np.testing.assert_array_equal(history.parents, plain.parents)
     assert set(history.metrics) - set(plain.metrics) == {"mutator_drift_mean", "mutator_drift_max"}
 
