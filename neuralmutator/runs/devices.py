@@ -10,7 +10,6 @@ import jax
 from jax.extend.backend import clear_backends
 
 from neuralmutator.core import on_cpu
-from neuralmutator.envs import is_simulation
 
 PATIENT: dict[str, str | bool] = {
     "xla_cpu_collective_call_warn_stuck_seconds": "1000000",
@@ -31,6 +30,8 @@ longer (jaxlib 0.10)."""
 
 def options_for(env: str) -> dict[str, str | bool]:
     """The options among these for programs of an environment."""
+    from neuralmutator.envs import is_simulation  # not above: environments compute, and a host has to join first
+
     return SIMULATION if is_simulation(env) else WIDE
 
 
