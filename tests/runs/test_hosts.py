@@ -121,6 +121,17 @@ def test_what_is_refused(arguments, message):
         hosts.join(*arguments)
 
 
+def test_no_import_on_the_way_to_joining_computes_anything():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        place = f"127.0.0.1:{free.getsockname()[1]}"
+    joins = (
+        f"from neuralmutator.cli import hosts, main; from neuralmutator.runs.hosts import join; join(1, 0, '{place}')"
+    )
+    done = subprocess.run([sys.executable, "-c", joins], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
 def test_one_process_agrees_with_itself():
     assert not hosts.several() and hosts.leads() and hosts.part() == (0, 1)
     assert hosts.any_of(True, False) == (True, False)
