@@ -31,7 +31,7 @@ HIDDEN = 32
 BALANCE = (0.1, 0.3, 1.0, 0.5)  # pushing to the side of this weighted sum of the observation balances the pole
 SPREAD = 0.01  # std of what makes balancing policies differ
 SAME = 0.95  # least share of the policies whose fitness all programs must agree on
-FLOOR = 1.5
+FLOOR = 4.0
 
 
 @dataclass(frozen=True)

@@ -191,6 +191,13 @@ def _whole(value: Value, lanes: tuple[int, ...]) -> jax.Array:
     return jnp.stack([jnp.broadcast_to(x, lanes) for x in value.elements]).reshape(*value.shape, *lanes)
 
 
+def _stacked(value: Value) -> jax.Array:
+    """A value as one array [*shape, *lanes], whose lanes are as many as they have to be."""
+    if not isinstance(value, Parts):
+        return value
+    return _whole(value, jnp.broadcast_shapes((1,) * LANES, *(jnp.shape(x) for x in value.elements)))
+
+
 def _uniform(x: Any) -> Value:
     """The value of an array that is the same in every lane."""
     x = jnp.asarray(x)
@@ -256,13 +263,13 @@ def _cost(operation: _Operation) -> int:
     largest, output = max(sizes), sum(x.size for x in operation.outputs)
     if name in _ELEMENTWISE or name == "optimization_barrier":
         return output if largest <= SMALL else 1
-    if name == "dot_general" and (_is_sum(operation) or largest <= SMALL):
+    if name == "dot_general" and 0 not in sizes and (_is_sum(operation) or largest <= SMALL):
         return largest if output <= SMALL else largest // output
-    if name in _FOLDS:
+    if name in _FOLDS and 0 not in sizes:
         return largest
-    if name in _REFUSED or largest > SMALL:
-        return MOST + 1
-    return 0 if name in _STRUCTURAL else 10 * output
+    if name in _STRUCTURAL and largest <= SMALL:
+        return 0
+    return MOST + 1 if name in _REFUSED or largest > SMALL or 0 in sizes else 10 * output
 
 
 def _carry_out(operation: _Operation, inputs: list[Value]) -> list[Value]:
@@ -296,8 +303,8 @@ def _elementwise(operation: _Operation, inputs: list[Value]) -> Value:
         shape = jnp.broadcast_shapes(*(x.shape for x in args))
         return _bind(operation, *(x if x.shape == shape else jnp.broadcast_to(x, shape) for x in args))[0]
 
-    if output.size > SMALL:  # a number that stands beside arrays, as the bounds of a clip may, is one for each lane
-        return bind(*(x.elements[0] if isinstance(x, Parts) else x for x in inputs))
+    if output.size > SMALL:  # beside arrays may stand a number, as the bounds of a clip do, or axes of size 1
+        return bind(*(x.elements[0] if isinstance(x, Parts) and not x.shape else _stacked(x) for x in inputs))
     rows = [[x.elements[i] for i in np.broadcast_to(x.places, output.shape).ravel()] for x in map(_as_parts, inputs)]
     return Parts(tuple(bind(*row) for row in zip(*rows, strict=True)), output.shape)
 
@@ -337,7 +344,8 @@ def _folded(operation: _Operation, value: Value) -> Value:
     value = _as_parts(value)
     rest = [axis for axis in range(len(value.shape)) if axis not in axes]
     places = value.places.transpose(*rest, *axes).reshape(output.size, -1)
-    return Parts(tuple(fold([value.elements[i] for i in row]) for row in places), output.shape)
+    folded = Parts(tuple(fold([value.elements[i] for i in row]) for row in places), output.shape)
+    return folded if output.size <= SMALL else _stacked(folded)
 
 
 def _best(dtype: Any, better: Callable[[Any, Any], Any], row: list[Any]) -> jax.Array:
@@ -356,7 +364,8 @@ def _is_sum(operation: _Operation) -> bool:
     contracted, batch = operation.params["dimension_numbers"]
     ranks = sorted(len(x.shape) for x in operation.inputs)
     plain = batch == ((), ()) and [*map(len, contracted)] == [1, 1]
-    return plain and ranks in ([1, 1], [1, 2]) and operation.outputs[0].dtype == jnp.float32
+    single = all(x.dtype == jnp.float32 for x in (*operation.inputs, *operation.outputs))
+    return plain and ranks in ([1, 1], [1, 2]) and single
 
 
 def _product(operation: _Operation, left: Value, right: Value) -> Value:

@@ -120,7 +120,8 @@ class Episodes:
 
         Lives are arrays [episodes, columns]. A column is a member with its episodes, or with some of them where members
         have their own; all of a column wait for the longest. Columns live in blocks, and one whose episodes have ended
-        makes room for others. Episodes that all members meet are begun only once.
+        makes room for others; of what is taken apart, blocks are larger (`APART`). Episodes that all members meet are
+        begun only once.
         """
         rows = population.policy.shape[0]
         own = keys.ndim == 1  # whether members have episodes of their own
@@ -175,7 +176,7 @@ class Episodes:
         return jax.lax.scan(step, lives, None, self.player.segment)[0]
 
     def _lanes(self, population: Genome, fixed: Any, lives: Life, own: bool) -> Lanes | None:
-        """A step of one life, taken apart; None where that is not worth it. A CPU is up to three times as fast so."""
+        """A step of one life, taken apart for a CPU (`benchmarks/evaluation.py`); None where that is not worth it."""
         if not on_cpu() or self._simulates(lives):
             return None
 

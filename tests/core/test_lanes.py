@@ -48,6 +48,14 @@ FUNCTIONS: dict[str, Callable[[jax.Array, jax.Array], Any]] = {
     "a long sum": lambda g, x: (jnp.sum(g * x[0]), jnp.max(g * x[0]), jnp.argmax(g * x[0])),
     "a sum that is shared out": lambda g, x: jnp.dot(jax.nn.softmax(g * x[0]), jnp.resize(g, (GENES, 2))),
     "sums of rows of a large array": lambda g, x: jnp.sum(g.reshape(8, 5) * x[0], axis=1),
+    "many sums": lambda g, x: 1 + jnp.sum(g.reshape(20, 2) * x[0], axis=1) * jnp.max(g.reshape(20, 2) * x[1], axis=1),
+    "many places": lambda g, x: 1 + jnp.argmax(g.reshape(20, 2) * x[0], axis=1),
+    "rows less their means": lambda g, x: (y := g.reshape(8, 5) * x[0]) - jnp.mean(y, axis=1, keepdims=True),
+    "columns less their means": lambda g, x: (y := g.reshape(8, 5) * x[0]) - jnp.mean(y, axis=0, keepdims=True),
+    "rows and columns": lambda g, x: x[:, None] * g[None, :10] + x[None, :1],
+    "products of bfloat16": lambda g, x: jnp.dot(
+        x.astype(jnp.bfloat16), g[:4].astype(jnp.bfloat16), preferred_element_type=jnp.float32
+    ),
     "argmax": lambda g, x: (jnp.argmax(x), jnp.argmin(x + g[:4]), jnp.argmax(jnp.round(x))),
     "argmax along an axis": lambda g, x: jnp.argmax(jnp.outer(x, g[:3]), axis=1),
     "argmax of nan": lambda g, x: jnp.argmax(jnp.where(x > 0.5, jnp.nan, x)),
@@ -131,8 +139,20 @@ def test_a_product_costs_what_it_is_counted_as():
         lambda g, x: (g * x[0])[::2],  # arrays would be moved about
         lambda g, x: jnp.outer(x, g) @ jnp.outer(g, x),
         lambda g, x: jnp.dot((g * x[0]).astype(jnp.bfloat16), g.astype(jnp.bfloat16)),
+        lambda g, x: jnp.sum(x[:0]) + g[0],
+        lambda g, x: jnp.dot(x[:0], g[:0]),
     ],
-    ids=["while", "scan", "cond", "sort", "slices of a large array", "large matrices", "products of bfloat16"],
+    ids=[
+        "while",
+        "scan",
+        "cond",
+        "sort",
+        "slices of a large array",
+        "large matrices",
+        "long products of bfloat16",
+        "sum of nothing",
+        "product of nothing",
+    ],
 )
 def test_what_is_not_worth_it_is_left_to_vmap(function: Callable):
     one = jax.ShapeDtypeStruct((GENES,), jnp.float32), jax.ShapeDtypeStruct((4,), jnp.float32)
