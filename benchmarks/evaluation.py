@@ -55,11 +55,11 @@ def random_policies(key: jax.Array, size: int, env: str = ENV) -> jax.Array:
     return jax.vmap(policy(env).init)(jax.random.split(key, size))
 
 
-def balancing_policies(key: jax.Array, size: int, env: str = ENV) -> jax.Array:
+def balancing_policies(key: jax.Array, size: int, env: str = ENV, hidden: int = HIDDEN) -> jax.Array:
     """Parameters f32[size, P] of policies that survive: one linear solution in one hidden neuron, slightly varied."""
     layers = {
-        "dense_0": {"kernel": jnp.zeros((4, HIDDEN)).at[:, 0].set(jnp.array(BALANCE)), "bias": jnp.zeros(HIDDEN)},
-        "dense_1": {"kernel": jnp.zeros((HIDDEN, 2)).at[0].set(jnp.array([-2.0, 2.0])), "bias": jnp.zeros(2)},
+        "dense_0": {"kernel": jnp.zeros((4, hidden)).at[:, 0].set(jnp.array(BALANCE)), "bias": jnp.zeros(hidden)},
+        "dense_1": {"kernel": jnp.zeros((hidden, 2)).at[0].set(jnp.array([-2.0, 2.0])), "bias": jnp.zeros(2)},
     }
     solution = ravel_pytree(layers)[0]
     return solution + SPREAD * jax.random.normal(key, (size, solution.size))

@@ -24,6 +24,7 @@ from neuralmutator.population.types import with_population
 from neuralmutator.runs.devices import compile_options
 
 GIB = 2**30
+HIDDEN = 64
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Options:
 
 def evolution_of(options: Options, population: int, islands: int) -> nm.Evolution:
     """A policy of 450 numbers and a mutator of 8,374, in one population or on islands."""
-    policy = nm.networks.mlp(4, 2, (64,))
+    policy = nm.networks.mlp(4, 2, (HIDDEN,))
     fitness = nm.fitness.episodes("CartPole-v1", policy, episodes=1, max_steps=options.steps)
     make = lambda size, score: nm.evolution(  # noqa: E731
         policy, nm.mutators.dual_mixture(), score, population_size=size, crossover_rate=0.3
@@ -87,7 +88,7 @@ def seconds_per_member(options: Options) -> float:
     step = jax.jit(evolution.step)
     key, size = jax.random.key(0), options.populations[0]
     state = jax.jit(evolution.init)(key)
-    state = with_population(state, state.population._replace(policy=balancing_policies(key, size)))
+    state = with_population(state, state.population._replace(policy=balancing_policies(key, size, hidden=HIDDEN)))
     jax.block_until_ready(step(key, state))
     began, generations = time.process_time(), 0
     while time.process_time() - began < 3:
