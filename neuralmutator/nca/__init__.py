@@ -1,14 +1,19 @@
-"""Neural cellular automata: grids whose cells all run one small network, and grow, persist and regenerate."""
+"""Neural cellular automata: cells that all run one small network and grow images, paint textures, react and diffuse."""
 
-from neuralmutator.nca.cells import Automaton, Rule, automaton, per_variable
+from neuralmutator.nca import textures
+from neuralmutator.nca.cells import Automaton, Rule, automaton, first_colours, per_variable, random_cells
 from neuralmutator.nca.damage import Damage, cut, disc, random_disc
-from neuralmutator.nca.fitness import automaton_network, growth_fitness
-from neuralmutator.nca.growth import ALPHA, growing, growth_loss, living_cells, random_cells, seed_grid, to_rgb
+from neuralmutator.nca.diffusion import diffusing, gray_scott, grid_laplacian, reaction_diffusion
+from neuralmutator.nca.fitness import automaton_network, growth_fitness, texture_fitness
+from neuralmutator.nca.gradients import tamed, unit_gradient
+from neuralmutator.nca.growth import ALPHA, growing, growth_loss, living_cells, seed_grid, to_rgb
 from neuralmutator.nca.measures import Recovery, recovery, rotate_image, rotation_loss, step_with_loss
+from neuralmutator.nca.micro_cells import micro, perceive_micro
 from neuralmutator.nca.perception import perceive
-from neuralmutator.nca.pool import Starts, pool_starts, same_start
+from neuralmutator.nca.pool import Starts, pool_starts, renewed_starts, same_start
 from neuralmutator.nca.quantization import Quantized, dequantize, quantize
-from neuralmutator.nca.rules import dense_rule
+from neuralmutator.nca.rules import dense_rule, linear_rule
+from neuralmutator.nca.texture_cells import perceive_texture, texture
 from neuralmutator.nca.training import Regime, Trainer, TrainInfo, TrainState, drop_schedule, rollout_trainer, trainer
 from neuralmutator.nca.windows import default_margins, develop, windowed
 
@@ -31,26 +36,41 @@ __all__ = [
     "dense_rule",
     "dequantize",
     "develop",
+    "diffusing",
     "disc",
     "drop_schedule",
+    "first_colours",
+    "gray_scott",
+    "grid_laplacian",
     "growing",
     "growth_fitness",
     "growth_loss",
+    "linear_rule",
     "living_cells",
+    "micro",
     "per_variable",
     "perceive",
+    "perceive_micro",
+    "perceive_texture",
     "pool_starts",
     "quantize",
     "random_cells",
     "random_disc",
+    "reaction_diffusion",
     "recovery",
+    "renewed_starts",
     "rollout_trainer",
     "rotate_image",
     "rotation_loss",
     "same_start",
     "seed_grid",
     "step_with_loss",
+    "tamed",
+    "texture",
+    "texture_fitness",
+    "textures",
     "to_rgb",
     "trainer",
+    "unit_gradient",
     "windowed",
 ]

@@ -1,11 +1,12 @@
 """Cellular automata as pure functions over flat parameters, put together from parts.
 
-A grid is f32[H, W, C]. One update is four small functions, each of which may be another: cells *perceive* their
-neighbours, a *rule* turns what they perceive into a change, the change *fires* in some of them, and cells that are not
-*alive* are emptied.
+Cells are f32[..., C]: a grid f32[H, W, C], or the vertices of a mesh f32[V, C]; what is before C is the *shape* of the
+lattice. One update is four small functions, each of which may be another: cells *perceive* their neighbours, a *rule*
+turns what they perceive into a change, the change *fires* in some of them, and cells that are not *alive* are emptied.
+Two more say what cells begin as (*start*) and what they look like (*look*).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -14,13 +15,19 @@ import jax.numpy as jnp
 from neuralmutator.core import Step, check
 
 Perceive = Callable[[jax.Array], jax.Array]
-"""``grid f32[H, W, C] -> f32[H, W, F]``, what every cell knows."""
+"""``cells f32[..., C] -> f32[..., F]``, what every cell knows."""
 
-Fire = Callable[[jax.Array, tuple[int, int]], jax.Array]
-"""``(key, (H, W)) -> bool[H, W]``, the cells that change."""
+Fire = Callable[[jax.Array, tuple[int, ...]], jax.Array]
+"""``(key, shape) -> bool[*shape]``, the cells that change."""
 
 Alive = Callable[[jax.Array], jax.Array]
-"""``grid f32[H, W, C] -> bool[H, W]``, the cells that may hold anything."""
+"""``cells f32[..., C] -> bool[...]``, the cells that may hold anything."""
+
+Start = Callable[[jax.Array, Sequence[int]], jax.Array]
+"""``(key, shape) -> cells f32[*shape, C]``, what cells begin as."""
+
+Look = Callable[[jax.Array], jax.Array]
+"""``cells f32[..., C] -> f32[..., 3]``, red, green and blue; what lies beyond 0 to 1 cannot be shown."""
 
 Variables = Callable[[jax.Array], dict[str, jax.Array]]
 """``f32[P] -> `` its matrices and vectors by name, in the order in which they are stored."""
@@ -41,30 +48,54 @@ class Automaton(NamedTuple):
     num_params: int
     channels: int
     init: Callable[[jax.Array], jax.Array]  # (key) -> params f32[P]
-    fire: Fire
-    move: Callable[[jax.Array, jax.Array, jax.Array], jax.Array]  # (params, grid, fires bool[H, W]) -> grid
+    fire: Fire | None  # None: all cells change
+    move: Callable[[jax.Array, jax.Array, jax.Array | None], jax.Array]  # (params, cells, fires bool[...]) -> cells
     alive: Alive | None  # None: every cell may hold anything
     unflatten: Variables
+    start: Start
+    look: Look
 
-    def update(self, key: jax.Array, params: jax.Array, grid: jax.Array) -> jax.Array:
-        """The grid f32[H, W, C] after one update."""
-        return self.move(params, grid, self.fire(key, (grid.shape[0], grid.shape[1])))
+    def update(self, key: jax.Array, params: jax.Array, cells: jax.Array) -> jax.Array:
+        """The cells f32[..., C] after one update."""
+        return self.move(params, cells, None if self.fire is None else self.fire(key, cells.shape[:-1]))
 
     def step(self, params: jax.Array) -> Step:
-        """Updates of grids, whose infos are nothing."""
-        return lambda key, grid: (self.update(key, params, grid), None)
+        """Updates of cells, whose infos are nothing."""
+        return lambda key, cells: (self.update(key, params, cells), None)
 
 
-def automaton(rule: Rule, channels: int, perceive: Perceive, fire: Fire, alive: Alive | None = None) -> Automaton:
+def random_cells(key: jax.Array, shape: Sequence[int], rate: float = 0.5) -> jax.Array:
+    """Which cells change, bool[*shape]: each with probability `rate`, as there is no clock that all of them hear."""
+    return jax.random.uniform(key, shape, jnp.float32) <= rate
+
+
+def first_colours(cells: jax.Array) -> jax.Array:
+    """The first three channels as colours around grey, f32[..., 3]: 0 is shown as 1/2."""
+    return cells[..., :3] + 0.5
+
+
+def automaton(
+    rule: Rule,
+    channels: int,
+    perceive: Perceive,
+    fire: Fire | None = None,
+    alive: Alive | None = None,
+    start: Start | None = None,
+    look: Look = first_colours,
+    shape: Sequence[int] = (3, 3),
+) -> Automaton:
     """Puts an automaton together.
 
     Args:
         rule: takes what `perceive` gives, and gives `channels` numbers.
         channels: numbers in a cell, C.
         perceive: see `Perceive`, for example `nca.perceive`.
-        fire: see `Fire`, for example `nca.random_cells`.
+        fire: see `Fire`, for example `nca.random_cells`. None: all cells change.
         alive: see `Alive`, for example `nca.living_cells`; asked before and after the change, and both must agree.
             None: no cell is emptied.
+        start: see `Start`. None: all cells are 0.
+        look: see `Look`.
+        shape: of a lattice that `perceive` takes, to check that the parts fit together.
 
     Raises:
         ValueError: if channels, perception and rule do not fit together.
@@ -72,22 +103,26 @@ def automaton(rule: Rule, channels: int, perceive: Perceive, fire: Fire, alive: 
     check.whole(1, channels=channels)
     try:
         change = jax.eval_shape(
-            lambda params, grid: rule.apply(params, perceive(grid)),
+            lambda params, cells: rule.apply(params, perceive(cells)),
             jax.ShapeDtypeStruct((rule.num_params,), jnp.float32),
-            jax.ShapeDtypeStruct((3, 3, channels), jnp.float32),
+            jax.ShapeDtypeStruct((*shape, channels), jnp.float32),
         )
     except (TypeError, ValueError) as error:
         raise ValueError(f"rule cannot take what a cell of {channels} channels perceives") from error
-    if change.shape != (3, 3, channels):
-        raise ValueError(f"rule must give {channels} numbers per cell, got {change.shape[2:]}")
+    if change.shape != (*shape, channels):
+        raise ValueError(f"rule must give {channels} numbers per cell, got {change.shape[len(shape) :]}")
 
-    def move(params: jax.Array, grid: jax.Array, fires: jax.Array) -> jax.Array:
-        changed = grid + rule.apply(params, perceive(grid)) * fires[..., None]
+    def move(params: jax.Array, cells: jax.Array, fires: jax.Array | None) -> jax.Array:
+        changes = rule.apply(params, perceive(cells))
+        changed = cells + (changes if fires is None else changes * fires[..., None])
         if alive is None:
             return changed
-        return changed * (alive(grid) & alive(changed))[..., None]
+        return changed * (alive(cells) & alive(changed))[..., None]
 
-    return Automaton(rule.num_params, channels, rule.init, fire, move, alive, rule.unflatten)
+    def empty(key: jax.Array, shape: Sequence[int]) -> jax.Array:
+        return jnp.zeros((*shape, channels), jnp.float32)
+
+    return Automaton(rule.num_params, channels, rule.init, fire, move, alive, rule.unflatten, start or empty, look)
 
 
 def per_variable(automaton: Automaton, function: Callable[[str, jax.Array], jax.Array], values: jax.Array) -> jax.Array:

@@ -1,17 +1,20 @@
-"""Growth as a fitness: an automaton is a network like any other, and evolution needs no gradient through it."""
+"""Automata as fitness: an automaton is a network like any other, and evolution needs no gradient through it."""
+
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 
 from neuralmutator.core import Fitness, check, rollout
 from neuralmutator.core.genome import Genome
+from neuralmutator.nca import textures
 from neuralmutator.nca.cells import Automaton
 from neuralmutator.nca.growth import growth_loss, seed_grid
 from neuralmutator.networks import Network
 
 
 def automaton_network(automaton: Automaton) -> Network:
-    """An automaton as the policy of an evolution: ``(params, (grid, fires)) -> grid``."""
+    """An automaton as the policy of an evolution: ``(params, (cells, fires)) -> cells``."""
 
     def apply(params: jax.Array, x: tuple[jax.Array, jax.Array]) -> jax.Array:
         return automaton.move(params, *x)
@@ -41,5 +44,48 @@ def growth_fitness(automaton: Automaton, target: jax.Array, steps: int = 64, tri
             return growth_loss(grid, target)
 
         return -jnp.mean(jax.vmap(grow)(jax.random.split(key, trials)))
+
+    return score
+
+
+def texture_fitness(
+    automaton: Automaton,
+    target: jax.Array | textures.Texture,
+    shape: Sequence[int] = (48, 48),
+    moments: tuple[int, int] = (64, 128),
+    stays: int = 256,
+    bound: float = 20.0,
+) -> Fitness:
+    """Higher is better, 0 is perfect: minus how far what a genome's policy paints is from a texture.
+
+    It is judged at two moments, with `textures.overflow`, and by the overflow alone some updates later. An automaton
+    that explodes has a finite fitness, too: what cells hold is bounded.
+
+    Args:
+        automaton: what paints; the evolution's policy must be ``nca.automaton_network(automaton)``.
+        target: f32[H, W, 3] of 0 to 1, or what `textures.describe` made of it.
+        shape: of the lattice.
+        moments: updates after which it is judged.
+        stays: updates after these in which it must not explode.
+        bound: of what cells hold, ±.
+
+    Raises:
+        ValueError: if a number is out of range, or the target is no texture.
+    """
+    check.whole(1, moment=moments[0], later_moment=moments[1] - moments[0], stays=stays)
+    check.number(1, bound=bound)
+    images_loss = textures.loss(target)
+    judged = textures.texture_loss(automaton, images_loss)
+
+    def score(key: jax.Array, genome: Genome) -> jax.Array:
+        def step(key: jax.Array, cells: jax.Array) -> tuple[jax.Array, None]:
+            return jnp.clip(automaton.update(key, genome.policy, cells), -bound, bound), None
+
+        key_start, key_run, key_loss = jax.random.split(key, 3)
+        first, _ = rollout(step, key_run, automaton.start(key_start, shape), moments[0])
+        second, _ = rollout(step, key_run, first, moments[1] - moments[0], start=moments[0])
+        last, _ = rollout(step, key_run, second, stays, start=moments[1])
+        distance = (judged(key_loss, first) + judged(key_loss, second)) / 2
+        return -jnp.nan_to_num(distance + textures.overflow(last), nan=bound**2)
 
     return score

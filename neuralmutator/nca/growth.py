@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from neuralmutator.core import check
-from neuralmutator.nca.cells import Automaton, automaton
+from neuralmutator.nca.cells import Automaton, automaton, random_cells
 from neuralmutator.nca.perception import perceive
 from neuralmutator.nca.rules import dense_rule
 
@@ -33,15 +33,15 @@ def growing(channels: int = 16, hidden: int = 128, fire_rate: float = 0.5, angle
     """
     check.whole(ALPHA + 1, channels=channels)
     check.number(0, 1, open_low=True, fire_rate=fire_rate)
-    rule = dense_rule(3 * channels, channels, hidden)
     return automaton(
-        rule, channels, partial(perceive, angle=angle), partial(random_cells, rate=fire_rate), living_cells
+        dense_rule(3 * channels, channels, hidden),
+        channels,
+        perceive=partial(perceive, angle=angle),
+        fire=partial(random_cells, rate=fire_rate),
+        alive=living_cells,
+        start=lambda key, shape: seed_grid(shape, channels),
+        look=to_rgb,
     )
-
-
-def random_cells(key: jax.Array, shape: tuple[int, int], rate: float = 0.5) -> jax.Array:
-    """Which cells change, bool[H, W]: each with probability `rate`, since there is no clock that all of them hear."""
-    return jax.random.uniform(key, shape, jnp.float32) <= rate
 
 
 def living_cells(grid: jax.Array, threshold: float = 0.1) -> jax.Array:

@@ -1,4 +1,4 @@
-"""What the rollouts of a training start from: always the same grid, or a pool of what they grew before."""
+"""What the rollouts of a training start from: always the same cells, or a pool of what became of them before."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -10,16 +10,16 @@ from neuralmutator.core import check
 
 
 class Starts(NamedTuple):
-    """Where the rollouts of a batch start, as pure functions over a pool f32[N, H, W, C], which may be empty."""
+    """Where the rollouts of a batch start, as pure functions over a pool f32[N, ..., C], which may be empty."""
 
     batch_size: int
-    init: Callable[[], jax.Array]  # () -> pool
-    draw: Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]  # (key, pool) -> grids [B, H, W, C], places
-    keep: Callable[[jax.Array, jax.Array, jax.Array], jax.Array]  # (pool, places, what grids became) -> pool
+    init: Callable[[jax.Array], jax.Array]  # (key) -> pool
+    draw: Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]  # (key, pool) -> cells [B, ..., C], places
+    keep: Callable[[jax.Array, jax.Array, jax.Array], jax.Array]  # (pool, places, what the cells became) -> pool
 
 
 def same_start(start: jax.Array, batch_size: int = 8) -> Starts:
-    """Every rollout starts from one grid f32[H, W, C], and nothing is kept.
+    """Every rollout starts from the same cells f32[..., C], and nothing is kept.
 
     Raises:
         ValueError: if the size is not a whole number of at least 1.
@@ -29,7 +29,38 @@ def same_start(start: jax.Array, batch_size: int = 8) -> Starts:
     def draw(key: jax.Array, pool: jax.Array) -> tuple[jax.Array, jax.Array]:
         return jnp.broadcast_to(start, (batch_size, *start.shape)), jnp.zeros(0, jnp.int32)
 
-    return Starts(batch_size, lambda: jnp.zeros((0, *start.shape), start.dtype), draw, lambda pool, *_: pool)
+    return Starts(batch_size, lambda key: jnp.zeros((0, *start.shape), start.dtype), draw, lambda pool, *_: pool)
+
+
+def renewed_starts(
+    start: Callable[[jax.Array], jax.Array], batch_size: int = 4, pool_size: int = 128, renew: float = 1 / 8
+) -> Starts:
+    """Rollouts start from what earlier ones became; now and then one of a batch begins anew.
+
+    Args:
+        start: ``(key) -> cells f32[..., C]``, what cells begin as.
+        batch_size: of the cells that are drawn from the pool, all of them different.
+        pool_size: lattices of cells in the pool.
+        renew: probability that the first of a batch begins anew.
+
+    Raises:
+        ValueError: if a number is out of range.
+    """
+    check.whole(1, batch_size=batch_size)
+    check.whole(batch_size, pool_size=pool_size)
+    check.number(0, 1, renew=renew)
+
+    def draw(key: jax.Array, pool: jax.Array) -> tuple[jax.Array, jax.Array]:
+        key_places, key_renew, key_start = jax.random.split(key, 3)
+        places = _places(key_places, pool_size, batch_size)
+        cells = pool[places]
+        first = jnp.where(jax.random.bernoulli(key_renew, renew), start(key_start), cells[0])
+        return cells.at[0].set(first), places
+
+    def init(key: jax.Array) -> jax.Array:
+        return jax.vmap(start)(jax.random.split(key, pool_size))
+
+    return Starts(batch_size, init, draw, _put)
 
 
 def pool_starts(
@@ -66,7 +97,7 @@ def pool_starts(
 
     def draw(key: jax.Array, pool: jax.Array) -> tuple[jax.Array, jax.Array]:
         key_places, key_damage = jax.random.split(key)
-        places = jax.random.choice(key_places, pool_size, (batch_size,), replace=False).astype(jnp.int32)
+        places = _places(key_places, pool_size, batch_size)
         places = places[jnp.argsort(-jax.vmap(loss)(pool[places]))]  # the worst first
         grids = pool[places].at[0].set(start)
         if damage is not None:
@@ -74,9 +105,12 @@ def pool_starts(
             grids = grids.at[batch_size - damaged :].multiply(masks)
         return grids, places
 
-    return Starts(
-        batch_size,
-        lambda: jnp.broadcast_to(start, (pool_size, *start.shape)),
-        draw,
-        lambda pool, places, grids: pool.at[places].set(grids),
-    )
+    return Starts(batch_size, lambda key: jnp.broadcast_to(start, (pool_size, *start.shape)), draw, _put)
+
+
+def _places(key: jax.Array, pool_size: int, batch_size: int) -> jax.Array:
+    return jax.random.choice(key, pool_size, (batch_size,), replace=False).astype(jnp.int32)
+
+
+def _put(pool: jax.Array, places: jax.Array, cells: jax.Array) -> jax.Array:
+    return pool.at[places].set(cells)

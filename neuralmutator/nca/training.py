@@ -28,7 +28,7 @@ class TrainState(NamedTuple):
 
     params: jax.Array  # f32[P]
     optimizer: PyTree
-    pool: jax.Array  # f32[pool size, H, W, C]; none if all rollouts start from one grid
+    pool: jax.Array  # f32[pool size, ..., C]; none if all rollouts start from the same cells
     room: jax.Array  # i32[] cells between life and the border of the grid in the last step; chooses the next window
 
 
@@ -90,6 +90,9 @@ def trainer(
     def loss(grid: jax.Array) -> jax.Array:
         return growth_loss(grid, target)
 
+    def rollout_loss(key: jax.Array, grid: jax.Array) -> jax.Array:
+        return loss(grid)
+
     if regime == "growing":
         starts = same_start(start, batch_size)
     else:
@@ -98,24 +101,24 @@ def trainer(
         starts = pool_starts(start, loss, damage, damaged, batch_size, pool_size)
     if margins is None:
         margins = default_margins(target)
-    return rollout_trainer(automaton, loss, starts, learning_rate, lengths, margins)
+    return rollout_trainer(automaton, rollout_loss, starts, learning_rate, lengths, margins)
 
 
 def rollout_trainer(
     automaton: Automaton,
-    loss: Callable[[jax.Array], jax.Array],
+    loss: Callable[[jax.Array, jax.Array], jax.Array],
     starts: Starts,
     learning_rate: float | optax.Schedule = 2e-3,
     lengths: tuple[int, int] = (64, 96),
     margins: Sequence[int] = (),
 ) -> Trainer:
-    """Trains an automaton to lower a loss of the grids that its rollouts end with.
+    """Trains an automaton to lower a loss of the cells that its rollouts end with: all of this library, by this loop.
 
     The gradient of every variable is divided by its norm before Adam, which tames the jumps of late training.
 
     Args:
         automaton: what is trained.
-        loss: ``(grid f32[H, W, C]) -> f32[]``.
+        loss: ``(key, cells f32[..., C]) -> f32[]``; the key is for what it draws.
         starts: where rollouts start.
         learning_rate: of Adam.
         lengths: a rollout has at least the first and less than the second number of updates; all of a batch have the
@@ -129,37 +132,38 @@ def rollout_trainer(
     """
     if not 0 < lengths[0] < lengths[1]:
         raise ValueError(f"lengths must be two growing numbers above 0, got {lengths}")
-    side = min(jax.eval_shape(starts.init).shape[1:3])
-    if any(not 0 < 2 * margin + 2 < side for margin in margins):
-        raise ValueError(f"margins must leave a window of a grid of {side} cells, got {tuple(margins)}")
+    if margins:
+        side = min(jax.eval_shape(starts.init, jax.random.key(0)).shape[1:3])
+        if any(not 0 < 2 * margin + 2 < side for margin in margins):
+            raise ValueError(f"margins must leave a window of a grid of {side} cells, got {tuple(margins)}")
     margins = sorted(margins, reverse=True)
     optimizer = optax.adam(learning_rate, eps=1e-7)
 
     def init(key: jax.Array) -> TrainState:
         params = automaton.init(key)
-        return TrainState(params, optimizer.init(params), starts.init(), jnp.int32(0))
+        return TrainState(params, optimizer.init(params), starts.init(jax.random.fold_in(key, 1)), jnp.int32(0))
 
     def step(key: jax.Array, state: TrainState) -> tuple[TrainState, TrainInfo]:
         key_draw, key_length, key_rollouts = jax.random.split(key, 3)
-        grids, places = starts.draw(key_draw, state.pool)
+        begun, places = starts.draw(key_draw, state.pool)
         length = jax.random.randint(key_length, (), *lengths, dtype=jnp.int32)
 
-        def learn(key: jax.Array, grid: jax.Array) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+        def learn(key: jax.Array, cells: jax.Array) -> tuple[jax.Array, tuple[jax.Array, ...]]:
             def attempt(margin: int) -> tuple[jax.Array, tuple[jax.Array, ...]]:
                 def rollout_loss(params: jax.Array) -> tuple[jax.Array, Developed]:
-                    developed = develop(automaton, key, params, grid, length, lengths[1] - 1, margin)
-                    return loss(developed.grid), developed
+                    developed = develop(automaton, key, params, cells, length, lengths[1] - 1, margin)
+                    return loss(jax.random.fold_in(key, lengths[1]), developed.cells), developed
 
                 (value, developed), gradient = jax.value_and_grad(rollout_loss, has_aux=True)(state.params)
-                return developed.room, (value, developed.grid, gradient)
+                return developed.room, (value, developed.cells, gradient)
 
             return in_smallest_window(attempt, margins, state.room)
 
-        rooms, (losses, grids, gradients) = each(learn, jax.random.split(key_rollouts, starts.batch_size), grids)
+        rooms, (losses, ended, gradients) = each(learn, jax.random.split(key_rollouts, starts.batch_size), begun)
         gradient = per_variable(automaton, lambda _, g: g / (jnp.linalg.norm(g) + 1e-8), jnp.mean(gradients, axis=0))
         updates, memory = optimizer.update(gradient, state.optimizer, state.params)
         params = optax.apply_updates(state.params, updates)
-        pool = starts.keep(state.pool, places, grids)
+        pool = starts.keep(state.pool, places, ended)
         return TrainState(params, memory, pool, jnp.min(rooms)), TrainInfo(jnp.mean(losses), length)
 
     return Trainer(init, step)

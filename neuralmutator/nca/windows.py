@@ -27,9 +27,9 @@ AROUND = (4, 6, 8, 10)
 
 
 class Developed(NamedTuple):
-    """A grid after some updates."""
+    """Cells after some updates."""
 
-    grid: jax.Array  # f32[H, W, C]
+    cells: jax.Array  # f32[..., C]
     room: jax.Array  # i32[] least number of cells that were between life and the border of the grid
 
 
@@ -59,10 +59,13 @@ def windowed(automaton: Automaton, margin: int) -> Automaton:
 
     In it fire the cells that fire in an update of the whole grid by the same key.
     """
+    whole = automaton.fire
+    if whole is None:
+        return automaton
 
-    def fire(key: jax.Array, shape: tuple[int, int]) -> jax.Array:
+    def fire(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
         height, width = shape
-        fires = automaton.fire(key, (height + 2 * margin, width + 2 * margin))
+        fires = whole(key, (height + 2 * margin, width + 2 * margin))
         return fires[margin : margin + height, margin : margin + width]
 
     return automaton._replace(fire=fire)
@@ -72,26 +75,26 @@ def develop(
     automaton: Automaton,
     key: jax.Array,
     params: jax.Array,
-    grid: jax.Array,
+    cells: jax.Array,
     length: jax.Array,
     most: int,
     margin: int = 0,
 ) -> Developed:
-    """Updates a grid a number of times that may differ from call to call of one program.
+    """Updates cells a number of times that may differ from call to call of one program.
 
-    Where life has left the window (``room <= margin``), updates stop, and the grid is not to be used.
+    Where life has left the window (``room <= margin``), updates stop, and the cells are not to be used.
 
     Args:
         automaton: what grows; one without `alive` has no room.
         key: of all the updates; that of update t is ``fold_in(key, t)``.
         params: f32[P].
-        grid: f32[H, W, C].
+        cells: f32[..., C]; a grid f32[H, W, C] if there is a window.
         length: i32[] number of updates.
         most: static bound of `length`.
         margin: cells between the border of the grid and the window; 0 computes all.
     """
-    height, width = grid.shape[:2]
     inner = windowed(automaton, margin) if margin else automaton
+    border = ((margin, margin), (margin, margin), (0, 0))
 
     def room(grid: jax.Array) -> jax.Array:
         if automaton.alive is None:
@@ -99,19 +102,19 @@ def develop(
         living = automaton.alive(grid)
         rows, columns = living.any(axis=1), living.any(axis=0)
         ends = jnp.array([jnp.argmax(x) for x in (rows, rows[::-1], columns, columns[::-1])])
-        return jnp.where(rows.any(), ends.min(), max(height, width)).astype(jnp.int32)
+        return jnp.where(rows.any(), ends.min(), max(cells.shape[:2])).astype(jnp.int32)
 
     def moment(state: Developed, t: jax.Array) -> tuple[Developed, None]:
         def update() -> Developed:
-            grid = inner.update(jax.random.fold_in(key, t), params, state.grid)
-            return Developed(grid, jnp.minimum(state.room, room(grid) + margin))
+            after = inner.update(jax.random.fold_in(key, t), params, state.cells)
+            return Developed(after, jnp.minimum(state.room, room(after) + margin))
 
         within = (state.room > margin) | (margin == 0)
         return jax.lax.cond((t < length) & within, update, lambda: state), None
 
-    window = grid[margin : height - margin, margin : width - margin]
-    developed, _ = jax.lax.scan(moment, Developed(window, room(grid)), jnp.arange(most))
-    return developed._replace(grid=jnp.pad(developed.grid, ((margin, margin), (margin, margin), (0, 0))))
+    window = cells[margin : cells.shape[0] - margin, margin : cells.shape[1] - margin] if margin else cells
+    developed, _ = jax.lax.scan(moment, Developed(window, room(cells)), jnp.arange(most))
+    return developed._replace(cells=jnp.pad(developed.cells, border)) if margin else developed
 
 
 def in_smallest_window(

@@ -18,7 +18,7 @@ def damage(key):
 
 def test_one_start_for_all():
     starts = nca.same_start(START, 5)
-    pool = starts.init()
+    pool = starts.init(jax.random.key(0))
     grids, places = starts.draw(jax.random.key(0), pool)
     np.testing.assert_array_equal(grids, np.full((5, 3, 4, 2), 7.0))
     assert pool.size == 0 and starts.keep(pool, places, grids).size == 0
@@ -26,7 +26,7 @@ def test_one_start_for_all():
 
 def test_the_worst_is_replaced_and_the_best_are_damaged():
     starts = nca.pool_starts(START, loss, damage, damaged=2, batch_size=5, pool_size=9)
-    np.testing.assert_array_equal(starts.init(), np.full((9, 3, 4, 2), 7.0))
+    np.testing.assert_array_equal(starts.init(jax.random.key(0)), np.full((9, 3, 4, 2), 7.0))
     pool = jnp.broadcast_to(jnp.arange(9.0)[::-1, None, None, None] + 1, (9, 3, 4, 2))
     grids, places = jax.jit(starts.draw)(jax.random.key(3), pool)
     numbers = np.asarray(pool[places, 0, 0, 0])

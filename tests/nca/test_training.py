@@ -118,7 +118,9 @@ def test_any_loss_and_start():
     def loss(grid):
         return jnp.mean((grid[..., 0] - wave) ** 2)
 
-    trainer = nca.rollout_trainer(automaton, loss, nca.pool_starts(start, loss, None, 0, 4, 16), 3e-3, (3, 6))
+    trainer = nca.rollout_trainer(
+        automaton, lambda key, grid: loss(grid), nca.pool_starts(start, loss, None, 0, 4, 16), 3e-3, (3, 6)
+    )
     state, info = jax.jit(lambda key: rollout(trainer.step, key, trainer.init(key), 150))(jax.random.key(0))
     assert state.pool.shape == (16, 8, 8, 3) and state.room == 0
     assert info.loss[0] > 0.3 and info.loss[-10:].mean() < 0.1

@@ -36,13 +36,13 @@ def test_within_a_window_as_without(seed, length, margin):
     assert (inside.room <= margin) == (whole.room <= margin)
     if inside.room > margin:
         assert inside.room == whole.room
-        np.testing.assert_allclose(inside.grid, whole.grid, atol=1e-5)
+        np.testing.assert_allclose(inside.cells, whole.cells, atol=1e-5)
     rooms = []
     for t in range(length + 1):
         rows, columns = np.nonzero(alive(grid))
         rooms += [*rows, *(16 - rows), *columns, *(14 - columns)]
         grid = UPDATE(jax.random.fold_in(key, t), params, grid) if t < length else grid
-    np.testing.assert_allclose(whole.grid, grid, atol=1e-5)
+    np.testing.assert_allclose(whole.cells, grid, atol=1e-5)
     assert whole.room == min(rooms, default=17)
 
 

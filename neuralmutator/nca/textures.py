@@ -1,0 +1,206 @@
+"""How far an image is from a texture, without a pretrained network: sliced optimal transport between patches.
+
+Both are taken apart into maps (a pyramid of sharpened images, by default), and these into patches. Along a direction,
+the patches of one are moved to those of the other at least cost by sorting both (Niklasson et al. 2021 and Mordvintsev
+and Niklasson 2021 use optimal transport; slicing is Heitz et al. 2021).
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from neuralmutator.core import check
+from neuralmutator.nca.cells import Automaton
+
+Features = Callable[[jax.Array], Sequence[jax.Array]]
+"""``image f32[H, W, 3] -> `` maps f32[h, w, F], of any sizes: what of an image is compared."""
+
+BINOMIAL = np.array([1, 4, 6, 4, 1], np.float32) / 16
+
+
+class Texture(NamedTuple):
+    """What is known of a target; arrays, that a jitted function may take as arguments."""
+
+    directions: tuple[jax.Array, ...]  # of each map: f32[D, size, size, F], of length 1
+    values: tuple[jax.Array, ...]  # of each map: f32[D, Q] the target's patches along each direction, sorted
+
+
+def blur(image: jax.Array) -> jax.Array:
+    """A binomial filter of five pixels in both directions, f32[H, W, C]; the image is mirrored at its border."""
+
+    def along(image: jax.Array) -> jax.Array:
+        padded = jnp.pad(image, ((2, 2), (0, 0), (0, 0)), "reflect")
+        return sum((weight * padded[i : i + len(image)] for i, weight in enumerate(BINOMIAL)), jnp.zeros(()))
+
+    return along(along(image).swapaxes(0, 1)).swapaxes(0, 1)
+
+
+def pyramid(image: jax.Array, levels: int = 4) -> list[jax.Array]:
+    """An image f32[H, W, C] and smaller ones, each half of the last, all sharpened: ``x + 2 (x - blur(x))``."""
+    found = []
+    for _ in range(levels):
+        blurred = blur(image)
+        found.append(image + 2 * (image - blurred))
+        image = blurred[::2, ::2]
+    return found
+
+
+def describe(
+    target: jax.Array,
+    key: jax.Array | None = None,
+    size: int = 5,
+    directions: int = 512,
+    values: int = 1024,
+    features: Features = pyramid,
+) -> Texture:
+    """What is known of a target: its patches along random directions.
+
+    Args:
+        target: f32[H, W, 3] of 0 to 1.
+        key: of the directions; ``jax.random.key(0)`` if not given.
+        size: of a patch, pixels of a map.
+        directions: of each map.
+        values: kept along each direction.
+        features: see `Features`.
+
+    Raises:
+        ValueError: if the target is no image, is not finite, or is too small for a patch.
+    """
+    check.whole(1, size=size, directions=directions, values=values)
+    if target.ndim != 3 or target.shape[2] != 3:
+        raise ValueError(f"target must have shape (H, W, 3), got {target.shape}")
+    if not check.is_traced(target) and not np.isfinite(target).all():
+        raise ValueError("target must be finite, got NaN or infinity")
+    if min(target.shape[:2]) < 3:
+        raise ValueError(f"target must be at least 3 pixels wide and high, got {target.shape[:2]}")
+    key = jax.random.key(0) if key is None else key
+    found_directions, found_values = [], []
+    for level, seen in enumerate(features(jnp.asarray(target, jnp.float32))):
+        if min(seen.shape[:2]) < size:
+            raise ValueError(
+                f"target must be larger: its map {level} has {seen.shape[0]} × {seen.shape[1]} pixels, "
+                f"and a patch has {size} × {size}"
+            )
+        along = jax.random.normal(jax.random.fold_in(key, level), (directions, size, size, seen.shape[2]), jnp.float32)
+        along = along / jnp.linalg.norm(along.reshape(directions, -1), axis=1)[:, None, None, None]
+        found_directions.append(along)
+        found_values.append(_resampled(jnp.sort(_projected(seen[None], along)), values))
+    return Texture(tuple(found_directions), tuple(found_values))
+
+
+def distance(
+    key: jax.Array,
+    texture: Texture,
+    images: jax.Array,
+    projections: int = 32,
+    samples: int = 1024,
+    features: Features = pyramid,
+) -> jax.Array:
+    """How far images are from a texture, f32[]: the mean squared distance along random directions, summed over maps.
+
+    Args:
+        key: of the directions and patches.
+        texture: from `describe`, with the same `features`.
+        images: f32[H, W, 3], or several f32[N, H, W, 3], whose patches are taken together.
+        projections: directions of each map.
+        samples: patches along each direction, at most.
+        features: see `Features`.
+    """
+    images = images if images.ndim == 4 else images[None]
+    total = jnp.zeros(())
+    for level, seen in enumerate(jax.vmap(features)(images)):
+        key_directions, key_patches = jax.random.split(jax.random.fold_in(key, level))
+        chosen = jax.random.randint(key_directions, (projections,), 0, len(texture.directions[level]))
+        values = _projected(seen, texture.directions[level][chosen])
+        if values.shape[1] > samples:
+            values = values[:, jax.random.randint(key_patches, (samples,), 0, values.shape[1])]
+        total += jnp.mean((jnp.sort(values) - _resampled(texture.values[level][chosen], values.shape[1])) ** 2)
+    return total
+
+
+def loss(
+    target: jax.Array | Texture,
+    projections: int = 32,
+    samples: int = 1024,
+    features: Features = pyramid,
+) -> Callable[[jax.Array, jax.Array], jax.Array]:
+    """``(key, images) -> f32[]``, how far images are from a target; see `describe` and `distance`.
+
+    Args:
+        target: f32[H, W, 3] of 0 to 1, or what `describe` made of it.
+        projections: see `distance`.
+        samples: see `distance`.
+        features: what is compared; a pretrained network's maps, for example. Give `describe` the patch size that suits
+            it (1 for maps that look around by themselves).
+
+    Raises:
+        ValueError: as `describe`.
+    """
+    texture = target if isinstance(target, Texture) else describe(target, features=features)
+    return lambda key, images: distance(key, texture, images, projections, samples, features)
+
+
+def judge(
+    target: jax.Array, levels: int = 4, size: int = 7, projections: int = 256
+) -> Callable[[jax.Array], jax.Array]:
+    """``(images) -> f32[]``, a distance that nothing is trained on: all patches, larger ones, other directions.
+
+    Args:
+        target: f32[H, W, 3] of 0 to 1.
+        levels: of the pyramid; the smallest must still hold a patch.
+        size: of a patch, pixels.
+        projections: directions of each level.
+
+    Raises:
+        ValueError: as `describe`.
+    """
+
+    def features(image: jax.Array) -> list[jax.Array]:
+        return pyramid(image, levels)
+
+    smallest = -(-min(target.shape[:2]) // 2 ** (levels - 1))
+    values = max(smallest - size + 1, 1) ** 2 * 4 ** (levels - 1)
+    known = describe(target, jax.random.key(123), size, projections, values, features)
+
+    def value(images: jax.Array) -> jax.Array:
+        images = images if images.ndim == 4 else images[None]
+        total = jnp.zeros(())
+        for along, wanted, seen in zip(known.directions, known.values, jax.vmap(features)(images), strict=True):
+            got = jnp.sort(_projected(seen, along))
+            total += jnp.mean((got - _resampled(wanted, got.shape[1])) ** 2)
+        return total
+
+    return value
+
+
+def overflow(cells: jax.Array) -> jax.Array:
+    """Mean square f32[] of what cells hold beyond ±1: without it a training finds automata that explode later."""
+    return jnp.mean((cells - jnp.clip(cells, -1, 1)) ** 2)
+
+
+def texture_loss(
+    automaton: Automaton, images_loss: Callable[[jax.Array, jax.Array], jax.Array], weight: float = 1.0
+) -> Callable[[jax.Array, jax.Array], jax.Array]:
+    """``(key, cells) -> f32[]``, for `rollout_trainer`: how far what cells look like is from a texture, and `overflow`.
+
+    Args:
+        automaton: what the cells are of.
+        images_loss: from `loss`.
+        weight: of the overflow.
+    """
+    return lambda key, cells: images_loss(key, automaton.look(cells)) + weight * overflow(cells)
+
+
+def _projected(maps: jax.Array, directions: jax.Array) -> jax.Array:
+    """All patches of maps f32[N, h, w, F] along directions f32[D, s, s, F], f32[D, patches]: one convolution."""
+    found = jax.lax.conv_general_dilated(maps, directions, (1, 1), "VALID", dimension_numbers=("NHWC", "OHWI", "CNHW"))
+    return found.reshape(len(directions), -1)
+
+
+def _resampled(values: jax.Array, count: int) -> jax.Array:
+    """Sorted values f32[..., Q] as `count` of them, f32[..., count]."""
+    known = values.shape[-1]
+    return values[..., ((np.arange(count) + 0.5) * known / count).astype(int)]
