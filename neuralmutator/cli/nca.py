@@ -16,11 +16,12 @@ from neuralmutator.runs.film import FilmConfig, film
 from neuralmutator.runs.foreign import Order, import_automaton
 from neuralmutator.runs.nca_config import NcaConfig
 from neuralmutator.runs.page import write_page
+from neuralmutator.runs.painting_config import MicroConfig, ReactionConfig, TextureConfig
 from neuralmutator.runs.targets import load_target
 
 
 @dataclass(frozen=True, kw_only=True)
-class Train(RunOptions):
+class Growing(RunOptions):
     """Train an automaton to grow an image from one cell; leaves a run folder.
 
     The folder holds the configuration, metrics (JSON lines), a checkpoint, the parameters, the loss curve, a film strip
@@ -32,9 +33,43 @@ class Train(RunOptions):
     """Seconds between two checkpoints; the pool of the article's size takes 340 MB."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Texture(RunOptions):
+    """Train an automaton of twelve channels to paint a texture; leaves a run folder."""
+
+    config: Annotated[TextureConfig, tyro.conf.arg(name="")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Micro(RunOptions):
+    """Train a µNCA, 68 to 588 numbers, to paint a texture; leaves a run folder."""
+
+    config: Annotated[MicroConfig, tyro.conf.arg(name="")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reaction(RunOptions):
+    """Train a reaction-diffusion, which knows no direction, to paint a texture; leaves a run folder."""
+
+    config: Annotated[ReactionConfig, tyro.conf.arg(name="")]
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train an automaton: to grow an image from one cell, or to paint a texture."""
+
+    what: Annotated[
+        Annotated[Growing, tyro.conf.subcommand("growing", prefix_name=False)]
+        | Annotated[Texture, tyro.conf.subcommand("texture", prefix_name=False)]
+        | Annotated[Micro, tyro.conf.subcommand("micro", prefix_name=False)]
+        | Annotated[Reaction, tyro.conf.subcommand("reaction", prefix_name=False)],
+        tyro.conf.arg(name=""),
+    ]
+
+
 @dataclass(frozen=True)
 class Film:
-    """Film an automaton: how it grows, is damaged and recovers, or grows turned."""
+    """Film an automaton: how it begins, is damaged and recovers, or grows turned."""
 
     run: tyro.conf.Positional[str]
     """A run folder, a packed automaton, or growing, persistent or regenerating, which are bundled."""
@@ -103,7 +138,7 @@ class Import:
 
 @dataclass(frozen=True)
 class Nca:
-    """Cellular automata that grow, persist and regenerate."""
+    """Cellular automata that grow images, paint textures, react and diffuse."""
 
     command: Annotated[
         Annotated[Train, tyro.conf.subcommand("train", prefix_name=False)]
@@ -118,7 +153,7 @@ class Nca:
 def nca(options: Nca) -> int:
     """Runs the command; exit status 0."""
     if isinstance(options.command, Train):
-        return _train(options.command)
+        return _train(options.command.what)
     prepare_jax()
     with construction():
         if isinstance(options.command, Film):
@@ -130,10 +165,14 @@ def nca(options: Nca) -> int:
         return _pack(options.command)
 
 
-def _train(options: Train) -> int:
+def _train(options: Growing | Texture | Micro | Reaction) -> int:
     config = options.config
-    output = options.folder(f"nca-{config.regime}")
-    run_story("nca", config, options, output, f"{config.regime} {config.target}", config.steps)
+    if isinstance(config, NcaConfig):
+        output = options.folder(f"nca-{config.regime}")
+        run_story("nca", config, options, output, f"{config.regime} {config.target}", config.steps)
+    else:
+        output = options.folder(f"nca-{config.kind}")
+        run_story(config.kind, config, options, output, f"{config.image}, {config.about}", config.steps)
     return 0
 
 

@@ -6,6 +6,7 @@ and Niklasson 2021 use optimal transport; slicing is Heitz et al. 2021).
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -79,11 +80,7 @@ def describe(
     key = jax.random.key(0) if key is None else key
     found_directions, found_values = [], []
     for level, seen in enumerate(features(jnp.asarray(target, jnp.float32))):
-        if min(seen.shape[:2]) < size:
-            raise ValueError(
-                f"target must be larger: its map {level} has {seen.shape[0]} × {seen.shape[1]} pixels, "
-                f"and a patch has {size} × {size}"
-            )
+        _holds_a_patch(seen[None], size, "target", level)
         along = jax.random.normal(jax.random.fold_in(key, level), (directions, size, size, seen.shape[2]), jnp.float32)
         along = along / jnp.linalg.norm(along.reshape(directions, -1), axis=1)[:, None, None, None]
         found_directions.append(along)
@@ -108,10 +105,14 @@ def distance(
         projections: directions of each map.
         samples: patches along each direction, at most.
         features: see `Features`.
+
+    Raises:
+        ValueError: if images are too small for a patch.
     """
     images = images if images.ndim == 4 else images[None]
     total = jnp.zeros(())
     for level, seen in enumerate(jax.vmap(features)(images)):
+        _holds_a_patch(seen, texture.directions[level].shape[1], "images", level)
         key_directions, key_patches = jax.random.split(jax.random.fold_in(key, level))
         chosen = jax.random.randint(key_directions, (projections,), 0, len(texture.directions[level]))
         values = _projected(seen, texture.directions[level][chosen])
@@ -143,37 +144,44 @@ def loss(
     return lambda key, images: distance(key, texture, images, projections, samples, features)
 
 
-def judge(
-    target: jax.Array, levels: int = 4, size: int = 7, projections: int = 256
-) -> Callable[[jax.Array], jax.Array]:
-    """``(images) -> f32[]``, a distance that nothing is trained on: all patches, larger ones, other directions.
+def held_out(target: jax.Array, levels: int = 4, size: int = 7, directions: int = 256) -> Texture:
+    """What `exact_distance` judges by: other directions and larger patches than those of the training.
 
     Args:
         target: f32[H, W, 3] of 0 to 1.
         levels: of the pyramid; the smallest must still hold a patch.
         size: of a patch, pixels.
-        projections: directions of each level.
+        directions: of each level.
 
     Raises:
         ValueError: as `describe`.
     """
+    return describe(target, jax.random.key(123), size, directions, 4096, partial(pyramid, levels=levels))
 
-    def features(image: jax.Array) -> list[jax.Array]:
-        return pyramid(image, levels)
 
-    smallest = -(-min(target.shape[:2]) // 2 ** (levels - 1))
-    values = max(smallest - size + 1, 1) ** 2 * 4 ** (levels - 1)
-    known = describe(target, jax.random.key(123), size, projections, values, features)
+def exact_distance(texture: Texture, images: jax.Array) -> jax.Array:
+    """How far images are from a texture, f32[]: as `distance`, but all patches along all directions, without chance.
 
-    def value(images: jax.Array) -> jax.Array:
-        images = images if images.ndim == 4 else images[None]
-        total = jnp.zeros(())
-        for along, wanted, seen in zip(known.directions, known.values, jax.vmap(features)(images), strict=True):
-            got = jnp.sort(_projected(seen, along))
-            total += jnp.mean((got - _resampled(wanted, got.shape[1])) ** 2)
-        return total
+    Args:
+        texture: from `held_out`.
+        images: f32[H, W, 3], or several f32[N, H, W, 3], whose patches are taken together.
 
-    return value
+    Raises:
+        ValueError: if images are too small for a patch.
+    """
+    images = images if images.ndim == 4 else images[None]
+    total = jnp.zeros(())
+    maps = jax.vmap(partial(pyramid, levels=len(texture.directions)))(images)
+    for level, (along, values, seen) in enumerate(zip(*texture, maps, strict=True)):
+        _holds_a_patch(seen, along.shape[1], "images", level)
+        found = jnp.sort(_projected(seen, along))
+        total += jnp.mean((_resampled(found, values.shape[1]) - values) ** 2)
+    return total
+
+
+def shuffled(key: jax.Array, target: jax.Array) -> jax.Array:
+    """The target f32[H, W, 3] with its pixels in random order: its colours, and nothing of its texture."""
+    return jax.random.permutation(key, target.reshape(-1, 3)).reshape(target.shape)
 
 
 def overflow(cells: jax.Array) -> jax.Array:
@@ -198,6 +206,14 @@ def _projected(maps: jax.Array, directions: jax.Array) -> jax.Array:
     """All patches of maps f32[N, h, w, F] along directions f32[D, s, s, F], f32[D, patches]: one convolution."""
     found = jax.lax.conv_general_dilated(maps, directions, (1, 1), "VALID", dimension_numbers=("NHWC", "OHWI", "CNHW"))
     return found.reshape(len(directions), -1)
+
+
+def _holds_a_patch(maps: jax.Array, size: int, name: str, level: int) -> None:
+    height, width = maps.shape[1:3]
+    if min(height, width) < size:
+        raise ValueError(
+            f"{name} must be larger: map {level} has {height} × {width} pixels, and a patch has {size} × {size}"
+        )
 
 
 def _resampled(values: jax.Array, count: int) -> jax.Array:

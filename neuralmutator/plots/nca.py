@@ -9,13 +9,16 @@ from PIL import Image
 from neuralmutator.plots.style import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, RED, dress, new_figure
 
 
-def loss_figure(metrics: Mapping[str, np.ndarray], title: str, drop_at: int | None = None) -> Figure:
+def loss_figure(
+    metrics: Mapping[str, np.ndarray], title: str, drop_at: int | None = None, drop: str = "/ 10"
+) -> Figure:
     """Loss of every training step, and its running median.
 
     Args:
         metrics: ``log10_loss`` f64[steps].
         title: heading.
         drop_at: step at which the learning rate drops.
+        drop: by how much it does.
     """
     losses = metrics["log10_loss"]
     figure = new_figure((6.4, 3.6), title)
@@ -28,7 +31,7 @@ def loss_figure(metrics: Mapping[str, np.ndarray], title: str, drop_at: int | No
     if drop_at is not None and drop_at < len(losses):
         axes.axvline(drop_at, color=INK, lw=0.8, ls=":")
         axes.annotate(
-            "learning rate / 10",
+            f"learning rate {drop}",
             (drop_at, 0.7),
             (4, 0),
             ("data", "axes fraction"),

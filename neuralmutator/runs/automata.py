@@ -1,10 +1,11 @@
 """Automata as files: those of run folders, packed ones, and those that come with the package."""
 
+import inspect
 import io
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from neuralmutator.core import check
 from neuralmutator.runs.errors import RunError
 from neuralmutator.runs.folder import RunFolder
 from neuralmutator.runs.nca_config import NcaConfig
+from neuralmutator.runs.painting_config import PAINTINGS, Painting
 from neuralmutator.runs.serialise import from_dict
 from neuralmutator.runs.targets import MOST_CELLS
 
@@ -32,21 +34,40 @@ ABOUT = {
 """What an automaton that was trained in a regime can do."""
 
 
+MAKE: Mapping[str, Callable[..., nca.Automaton]] = {
+    "growing": nca.growing,
+    "texture": nca.texture,
+    "micro": nca.micro,
+    "reaction": nca.reaction_diffusion,
+}
+"""What makes an automaton of each kind, of its settings."""
+
+SETTINGS = {
+    "growing": ("channels", "hidden", "fire_rate"),
+    "texture": ("channels", "hidden", "fire_rate"),
+    "micro": ("channels",),
+    "reaction": ("channels", "hidden", "decay", "diffusion"),
+}
+"""Settings of each kind that files and configurations know."""
+
+
 @dataclass(frozen=True)
 class Model:
-    """An automaton of the article's kind with its parameters, and what it grows.
+    """An automaton with its parameters, and what it was trained for.
 
     Raises:
         ValueError: naming the field, its value and what is allowed.
     """
 
     target: np.ndarray
-    """f32[H, W, 4] of 0 to 1: what it was trained for, on a grid of the size that suits it."""
+    """f32[H, W, 4] of 0 to 1 for growing automata, which live on a grid of its size; f32[H, W, 3], a texture, for
+    all others."""
     weights: jax.Array | nca.Quantized
     """f32[P], or the same in 8 bits; pages and packed files take them as they are."""
-    channels: int = 16
-    hidden: int = 128
-    fire_rate: float = 0.5
+    kind: str = "growing"
+    """One of `MAKE`."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of the kind; those that are not given have their defaults."""
     label: str = "automaton"
     """What it is called on a page and in pictures."""
     about: str = ""
@@ -54,12 +75,16 @@ class Model:
 
     def __post_init__(self) -> None:
         """Checks that the parts fit together."""
+        check.one_of(MAKE, kind=self.kind)
+        if unknown := sorted(set(self.settings) - set(SETTINGS[self.kind])):
+            raise ValueError(f"{unknown[0]} is no setting of kind {self.kind}; it has {', '.join(SETTINGS[self.kind])}")
+        defaults = inspect.signature(MAKE[self.kind]).parameters
+        settings = {name: self.settings.get(name, defaults[name].default) for name in SETTINGS[self.kind]}
+        object.__setattr__(self, "settings", settings)
         automaton = self.automaton()
-        shape = np.shape(self.target)
-        if len(shape) != 3 or shape[2] != nca.ALPHA + 1 or not all(3 <= side <= MOST_CELLS for side in shape[:2]):
-            raise ValueError(
-                f"target must have shape (H, W, {nca.ALPHA + 1}) with sides from 3 to {MOST_CELLS}, got {shape}"
-            )
+        shape, layers = np.shape(self.target), 4 if self.kind == "growing" else 3
+        if len(shape) != 3 or shape[2] != layers or not all(3 <= side <= MOST_CELLS for side in shape[:2]):
+            raise ValueError(f"target must have shape (H, W, {layers}) with sides from 3 to {MOST_CELLS}, got {shape}")
         if not np.isfinite(self.target).all():
             raise ValueError("target must be finite, got NaN or infinity")
         quantized = isinstance(self.weights, nca.Quantized)
@@ -72,9 +97,18 @@ class Model:
         if not np.isfinite(self.params).all():
             raise ValueError("params must be finite, got NaN or infinity")
 
-    def automaton(self, angle: float | jax.Array = 0.0) -> nca.Automaton:
-        """What runs the parameters; see `nca.growing`."""
-        return nca.growing(self.channels, self.hidden, self.fire_rate, angle)
+    def automaton(self, **options: Any) -> nca.Automaton:
+        """What runs the parameters.
+
+        Args:
+            options: more of what the kind's factory takes, such as ``angle`` for `nca.growing`.
+        """
+        return MAKE[self.kind](**self.settings, **options)
+
+    @property
+    def channels(self) -> int:
+        """Numbers in a cell."""
+        return self.settings["channels"]
 
     @property
     def params(self) -> jax.Array:
@@ -101,18 +135,42 @@ def load(source: str | Path) -> Model:
     if path.is_file():
         return _unpack(path.read_bytes(), str(path))
     folder = RunFolder(path)
-    config = folder.config(NcaConfig, "nca")
+    kind = folder.kind
+    if kind != "nca" and kind not in PAINTINGS:
+        raise RunError(f"{path} holds a run of kind {kind!r}, which trains no automaton")
     arrays = folder.load_arrays("automaton", ("params",)) | folder.load_arrays("target", ("target",))
     try:
-        return _of_run(config, arrays["target"], jnp.asarray(arrays["params"], jnp.float32))
+        weights = jnp.asarray(arrays["params"], jnp.float32)
+        if kind == "nca":
+            return _of_run(folder.config(NcaConfig, "nca"), arrays["target"], weights)
+        return of_painting(folder.config(PAINTINGS[kind], kind), arrays["target"], weights)
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"{path} holds no automaton: {error}") from error
 
 
 def _of_run(config: NcaConfig, target: np.ndarray, weights: jax.Array | nca.Quantized) -> Model:
     check.one_of(ABOUT, regime=config.regime)
+    settings = {name: getattr(config, name) for name in SETTINGS["growing"]}
     label = f"{Path(config.target).stem}, {config.regime}"
-    return Model(target, weights, config.channels, config.hidden, config.fire_rate, label, ABOUT[config.regime])
+    return Model(target, weights, "growing", settings, label, ABOUT[config.regime])
+
+
+def of_painting(config: Painting, target: np.ndarray, weights: jax.Array | None = None) -> Model:
+    """The automaton of a configuration that is trained on a texture.
+
+    Args:
+        config: one of `PAINTINGS`.
+        target: f32[H, W, 3].
+        weights: f32[P]; zeros if not given.
+
+    Raises:
+        ValueError: if a setting is out of range.
+    """
+    settings = {name: getattr(config, name) for name in SETTINGS[config.kind]}
+    if weights is None:
+        weights = jnp.zeros(MAKE[config.kind](**settings).num_params)
+    about = f"{config.about}, {weights.size:,} numbers"
+    return Model(target, weights, config.kind, settings, Path(config.image).stem, about)
 
 
 def pack(model: Model, path: str | Path, label: str | None = None, exact: bool = False) -> Path:
@@ -135,7 +193,7 @@ def pack(model: Model, path: str | Path, label: str | None = None, exact: bool =
     weights = model.weights
     if not isinstance(weights, nca.Quantized) and not exact:
         weights = nca.quantize(model.automaton(), weights)
-    about = {field: getattr(model, field) for field in ("channels", "hidden", "fire_rate", "label", "about")}
+    about: dict[str, Any] = {name: getattr(model, name) for name in ("kind", "settings", "label", "about")}
     about |= {"scheme": "int8" if isinstance(weights, nca.Quantized) else "float32"}
     about |= {} if label is None else {"label": label}
     arrays: dict[str, Any] = {
@@ -168,6 +226,8 @@ def _unpack(data: bytes, name: str) -> Model:
             scheme = about.pop("scheme")
             check.one_of(("int8", "float32"), scheme=scheme)
             weights = _codes(arrays) if scheme == "int8" else jnp.asarray(arrays["params"], jnp.float32)
+            if "kind" not in about:  # as packed while all automata grew
+                about["settings"] = {name: about.pop(name) for name in SETTINGS["growing"]}
             return Model(target, weights, **about)
     except Exception as error:  # NumPy and zipfile raise half a dozen kinds
         said = str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -1,4 +1,4 @@
-"""Films of automata: how they grow, are damaged and recover, or grow turned."""
+"""Films of automata: how they begin, are damaged and recover, or grow turned."""
 
 import math
 from dataclasses import dataclass
@@ -30,45 +30,55 @@ class FilmConfig:
     radius: float = 8.0
     """Of the disc, cells."""
     angle: float = 0.0
-    """By which cells perceive the grid turned, degrees: what grows is turned by it, anticlockwise."""
+    """By which cells of a growing automaton perceive the grid turned, degrees: what grows is turned by it,
+    anticlockwise."""
+    size: int | None = None
+    """Height and width of the grid, cells; as large as the target if not given."""
     every: int = 1
     """Updates between two frames."""
     seed: int = 0
 
 
 def film(model: Model, options: FilmConfig) -> np.ndarray:
-    """Grows a pattern, and damages it where wanted.
+    """Lets an automaton run, and damages it where wanted.
 
     Args:
-        model: what grows, on a grid of the size of its target.
+        model: the automaton.
         options: what is filmed.
 
     Returns:
-        u8[frames, H, W, 3]: the seed, and the grid after every `options.every` updates.
+        u8[frames, H, W, 3]: the start, and the grid after every `options.every` updates.
 
     Raises:
         ValueError: naming the field, its value and what is allowed.
     """
     check.whole(1, steps=options.steps, every=options.every, damage_at=options.damage_at)
-    shape = (model.target.shape[0], model.target.shape[1])
+    if options.angle and model.kind != "growing":
+        raise ValueError(f"angle must be 0 for automata that do not grow, got {options.angle}")
+    if options.size is not None:
+        check.whole(8, size=options.size)
+    side = options.size
+    shape = (model.target.shape[0], model.target.shape[1]) if side is None else (side, side)
     if options.every > options.steps:
         raise ValueError(f"every must be at most {options.steps}, the steps, got {options.every}")
     mask = _mask(options, shape)
     if options.damage and options.damage_at >= options.steps:
         raise ValueError(f"damage_at must be less than {options.steps}, the steps, got {options.damage_at}")
-    automaton = model.automaton(math.radians(options.angle))
+    automaton = model.automaton(**({"angle": math.radians(options.angle)} if options.angle else {}))
     damage_at = options.damage_at if options.damage else options.steps
 
     def shoot(key: jax.Array, params: jax.Array, mask: jax.Array) -> jax.Array:
-        def look(key: jax.Array, grid: jax.Array) -> tuple[jax.Array, jax.Array]:
-            grid = automaton.update(key, params, grid)
-            return grid, jnp.round(255 * nca.to_rgb(grid)).astype(jnp.uint8)
+        def picture(cells: jax.Array) -> jax.Array:
+            return jnp.round(255 * jnp.clip(automaton.look(cells), 0, 1)).astype(jnp.uint8)
 
-        start = nca.seed_grid(shape, model.channels)
-        first = jnp.round(255 * nca.to_rgb(start)).astype(jnp.uint8)[None]
-        grid, growth = rollout(look, key, start, damage_at)
-        _, after = rollout(look, key, grid * mask, options.steps - damage_at, start=damage_at)
-        return jnp.concatenate([first, growth, after])[:: options.every]
+        def look(key: jax.Array, cells: jax.Array) -> tuple[jax.Array, jax.Array]:
+            cells = automaton.update(key, params, cells)
+            return cells, picture(cells)
+
+        start = automaton.start(jax.random.fold_in(key, options.steps), shape)
+        cells, growth = rollout(look, key, start, damage_at)
+        _, after = rollout(look, key, cells * mask, options.steps - damage_at, start=damage_at)
+        return jnp.concatenate([picture(start)[None], growth, after])[:: options.every]
 
     return np.asarray(jax.jit(shoot)(jax.random.key(options.seed), model.params, mask))
 

@@ -6,6 +6,7 @@ Sobel gradients, 3 C numbers) to hidden units, the second from these to the chan
 
 import base64
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -91,14 +92,15 @@ def import_automaton(
         ValueError: if the weights cannot be read, or target or rate are not valid.
     """
     weights, channels, hidden = read_weights(path, order)
+    settings = {"channels": channels, "hidden": hidden, "fire_rate": fire_rate}
     if target is not None:
-        return Model(target, weights, channels, hidden, fire_rate, label)
-    model = Model(np.zeros((GROWN_ON, GROWN_ON, 4), np.float32), weights, channels, hidden, fire_rate, label)
+        return Model(target, weights, "growing", settings, label)
+    model = Model(np.zeros((GROWN_ON, GROWN_ON, 4), np.float32), weights, "growing", settings, label)
     start = nca.seed_grid((GROWN_ON, GROWN_ON), channels)
     step = model.automaton().step(model.params)
     grown, _ = jax.jit(lambda key: rollout(step, key, start, GROWN_FOR))(jax.random.key(0))
     picture = np.clip(np.nan_to_num(np.asarray(grown[..., :4])), 0, 1)
-    return Model(picture, weights, channels, hidden, fire_rate, label)
+    return replace(model, target=picture)
 
 
 def _npz(path: Path) -> tuple[dict[str, _Variable], bool]:

@@ -96,22 +96,24 @@ def build_run(config: NcaConfig) -> Run:
         init=trainer.init,
         step=step,
         length=config.steps,
-        columns=_columns,
+        columns=training_columns,
         length_name="steps",
         data=jnp.asarray(target),
-        should_stop=_broken,
+        should_stop=broken,
         products=lambda state: {"automaton": {"params": state.params}, "target": {"target": target}},
         prepare=lambda: finish,
         keep=1,
     )
 
 
-def _broken(rows: Rows) -> None:
-    if broken := [row["step"] for row in rows if not is_finite(row["loss"])]:
-        raise RunError(f"the loss of step {broken[0]} is not finite; try a smaller learning_rate or another seed")
+def broken(rows: Rows) -> None:
+    """Raises RunError if a loss is not finite."""
+    if steps := [row["step"] for row in rows if not is_finite(row["loss"])]:
+        raise RunError(f"the loss of step {steps[0]} is not finite; try a smaller learning_rate or another seed")
 
 
-def _columns(info: nca.TrainInfo, seconds: float) -> Columns:
+def training_columns(info: nca.TrainInfo, seconds: float) -> Columns:
+    """The metrics of training steps."""
     return {"loss": info.loss, "log10_loss": np.log10(info.loss), "length": info.length}
 
 

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import tyro
+
 from neuralmutator import nca
 
 
@@ -9,7 +11,7 @@ from neuralmutator import nca
 class NcaConfig:
     """A training of a growing automaton; the defaults are the article's."""
 
-    target: str = "newt"
+    target: tyro.conf.Positional[str] = "newt"
     """An image file with alpha; newt (bundled); an emoji or its Unicode name (lizard), with the Noto colour font."""
     regime: nca.Regime = "growing"
     """What rollouts start from: the seed; a pool of what grew before; the same, some of it damaged."""

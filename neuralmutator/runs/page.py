@@ -52,8 +52,8 @@ def _entry(model: Model) -> dict[str, Any]:
         "name": model.label,
         "about": model.about,
         "channels": model.channels,
-        "hidden": model.hidden,
-        "fire_rate": model.fire_rate,
+        "hidden": model.settings["hidden"],
+        "fire_rate": model.settings["fire_rate"],
         "picture": _picture(model.target),
     }
     weights = model.weights

@@ -7,15 +7,24 @@ from neuralmutator.runs.errors import RunError
 from neuralmutator.runs.folder import RunFolder
 from neuralmutator.runs.story import Story
 
-FILES = {"evolution": "evolve", "quine": "quine", "auxiliary": "auxiliary", "nca": "nca"}
-"""Where the story of each kind is."""
+FILES = {
+    "evolution": "evolve",
+    "quine": "quine",
+    "auxiliary": "auxiliary",
+    "nca": "nca",
+    "texture": "painting",
+    "micro": "painting",
+    "reaction": "painting",
+}
+"""Where the story of each kind is: `STORY` of a file, or by its kind in `STORIES`."""
 
 
 class _Stories(Mapping[str, Story]):
     """Stories by the kind of their runs; each file is imported when it is asked for."""
 
     def __getitem__(self, kind: str) -> Story:
-        return import_module(f"neuralmutator.runs.{FILES[kind]}").STORY
+        file = import_module(f"neuralmutator.runs.{FILES[kind]}")
+        return file.STORIES[kind] if hasattr(file, "STORIES") else file.STORY
 
     def __iter__(self) -> Iterator[str]:
         return iter(FILES)

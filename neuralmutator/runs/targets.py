@@ -1,13 +1,14 @@
-"""Images for automata to grow: a file, an emoji by name, or the one that comes with the package."""
+"""Images for automata to grow or to paint: files, emoji by name, and those that come with the package."""
 
 import unicodedata
 from importlib import resources
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
+from PIL import Image, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
 
 from neuralmutator.core import check
+from neuralmutator.nca.patterns import PATTERNS
 
 BUNDLED = "newt"
 """A small animal of our own making, so that something grows with nothing installed."""
@@ -22,6 +23,10 @@ MOST_PIXELS = 4096
 
 MOST_CELLS = 512
 """Largest side of a grid."""
+
+LEAST_TEXTURE = 56
+"""Smallest side of a texture and of a grid that is judged by it: a patch of 7 × 7 fits into the smallest of four
+levels."""
 
 
 def load_target(name: str, size: int = 40, padding: int = 16) -> np.ndarray:
@@ -56,6 +61,33 @@ def load_target(name: str, size: int = 40, padding: int = 16) -> np.ndarray:
     return target
 
 
+def load_texture(name: str, size: int = 128) -> np.ndarray:
+    """A square texture.
+
+    Args:
+        name: a file, or one of `nca.patterns.PATTERNS`, which are drawn.
+        size: its side. The middle is taken of an image that is not square; a larger one is made smaller.
+
+    Returns:
+        f32[size, size, 3] of 0 to 1; smaller if the image is.
+
+    Raises:
+        ValueError: if there is no such image, it is no image or too small, or the size is out of range.
+    """
+    check.whole(LEAST_TEXTURE, image_size=size)
+    if size > MOST_CELLS:
+        raise ValueError(f"image_size must be at most {MOST_CELLS}, got {size}")
+    if name in PATTERNS and not Path(name).exists():
+        return PATTERNS[name](size)
+    if not Path(name).is_file():
+        raise ValueError(f"image must be an image file or one of {', '.join(PATTERNS)}, got {name!r}")
+    image = _open(Path(name)).convert("RGB")
+    if min(image.size) < LEAST_TEXTURE:
+        raise ValueError(f"{name} must be at least {LEAST_TEXTURE} pixels wide and high, got {image.size}")
+    side = min(size, *image.size)
+    return np.asarray(ImageOps.fit(image, (side, side), Image.Resampling.LANCZOS), np.float32) / 255
+
+
 def _read(name: str) -> Image.Image:
     """An RGBA image."""
     if name == BUNDLED:
@@ -70,13 +102,19 @@ def _read(name: str) -> Image.Image:
 
 
 def _file(path: Path) -> Image.Image:
+    image = _open(path)
+    if not image.has_transparency_data:
+        raise ValueError(f"{path} has no alpha channel: an automaton needs to know where the pattern ends")
+    return image.convert("RGBA")
+
+
+def _open(path: Path) -> Image.Image:
     try:
         image = Image.open(path)
         if max(image.size) > MOST_PIXELS:
             raise ValueError(f"{path} must be at most {MOST_PIXELS} pixels wide and high, got {image.size}")
-        if not image.has_transparency_data:
-            raise ValueError(f"{path} has no alpha channel: an automaton needs to know where the pattern ends")
-        return image.convert("RGBA")
+        image.load()
+        return image
     except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
         raise ValueError(f"cannot read {path} as an image") from error
 

@@ -21,7 +21,7 @@ TARGET = load_target("newt", 8, 5)
 
 def small(weights=None, **change):
     params = jax.random.normal(jax.random.key(0), (SMALL_AUTOMATON.num_params,))
-    options = {"channels": 6, "hidden": 8, "label": "newt, persistent", "about": "stays"} | change
+    options = {"settings": {"channels": 6, "hidden": 8}, "label": "newt, persistent", "about": "stays"} | change
     return Model(options.pop("target", TARGET), params if weights is None else weights, **options)
 
 
@@ -37,7 +37,7 @@ def test_a_packed_automaton(tmp_path):
     path = pack(model, tmp_path / "sub" / "small.npz")
     again = load(path)
     assert [file.name for file in path.parent.iterdir()] == ["small.npz"]
-    for field in ("channels", "hidden", "fire_rate", "label", "about"):
+    for field in ("kind", "settings", "label", "about"):
         assert getattr(again, field) == getattr(model, field)
     np.testing.assert_allclose(again.target, model.target, atol=0.5 / 255 + 1e-6)
     expected = nca.dequantize(SMALL_AUTOMATON, nca.quantize(SMALL_AUTOMATON, model.params))
@@ -81,7 +81,11 @@ def test_files_of_version_0_1(tmp_path):
     quantized = version_0_1(tmp_path / "old.npz")
     model = load(tmp_path / "old.npz")
     np.testing.assert_array_equal(model.params, nca.dequantize(SMALL_AUTOMATON, quantized))
-    assert model.label == "newt, persistent" and (model.channels, model.hidden) == (6, 8) and model.about
+    assert (
+        model.label == "newt, persistent"
+        and model.settings == {"channels": 6, "hidden": 8, "fire_rate": 0.5}
+        and model.about
+    )
 
 
 @pytest.mark.parametrize(
@@ -151,7 +155,7 @@ def test_a_folder_is_meant_before_what_is_bundled(tmp_path, monkeypatch):
     folder.save_arrays("target", target=TARGET)
     model = load("growing")
     np.testing.assert_array_equal(model.params, params)
-    assert model.label == "newt, persistent" and model.fire_rate == SMALL.fire_rate
+    assert model.label == "newt, persistent" and model.settings["fire_rate"] == SMALL.fire_rate
     folder.save_arrays("automaton", params=params[:7])
     with pytest.raises(RunError, match=r"growing holds no automaton: params must have shape .* got \(7,\)"):
         load("growing")

@@ -9,7 +9,7 @@ from neuralmutator.runs.film import FilmConfig, film
 
 
 def small(params):
-    return Model(np.zeros((18, 18, 4), np.float32), params, channels=6, hidden=8)
+    return Model(np.zeros((18, 18, 4), np.float32), params, settings={"channels": 6, "hidden": 8})
 
 
 def test_a_film_is_the_automaton_with_its_damage():

@@ -60,7 +60,7 @@ def test_bytes_of_the_articles_page_lose_nothing(tmp_path):
     np.testing.assert_array_equal(again.params, model.params)
     codes = np.concatenate([data.reshape(-1) for data in rows])
     np.testing.assert_array_equal(np.asarray(again.weights.codes, np.int64) + 128, codes)
-    assert again.label == "gecko" and (again.channels, again.hidden) == (CHANNELS, HIDDEN)
+    assert again.label == "gecko" and (again.channels, again.settings["hidden"]) == (CHANNELS, HIDDEN)
 
 
 def test_floats_of_the_articles_page(tmp_path):

@@ -28,7 +28,8 @@ def model(channels=16, hidden=32, seed=0, size=0.12, fire_rate=0.5, exact=False)
     params = size * jax.random.normal(jax.random.key(seed), (automaton.num_params,))
     params = params.at[nca.ALPHA - channels].set(0.3)  # so that life spreads
     weights = params if exact else nca.quantize(automaton, params)
-    return Model(np.full((8, 8, 4), 0.5, np.float32), weights, channels, hidden, fire_rate, "a blob", "it lives")
+    settings = {"channels": channels, "hidden": hidden, "fire_rate": fire_rate}
+    return Model(np.full((8, 8, 4), 0.5, np.float32), weights, "growing", settings, "a blob", "it lives")
 
 
 class Browser(http.server.BaseHTTPRequestHandler):
