@@ -161,7 +161,7 @@ def gray_scott(
         drops = jax.random.bernoulli(key, 0.02, shape).astype(jnp.float32)[..., None]
         for _ in range(3):
             drops = drops + laplacian(drops)
-        v = jnp.minimum(4 * drops, 1)
+        v = jnp.minimum(8 * drops, 1)
         return jnp.concatenate([1 - v / 2, v / 2], axis=-1)
 
     def look(cells: jax.Array) -> jax.Array:

@@ -53,3 +53,26 @@ def test_bad_input(options, message):
         nca.pool_starts(START, loss, **options)
     with pytest.raises(ValueError, match=r"batch_size must be .* got 0"):
         nca.same_start(START, 0)
+
+
+def test_now_and_then_one_begins_anew():
+    def start(key):
+        return jax.random.uniform(key, (2, 3))
+
+    starts = nca.renewed_starts(start, batch_size=3, pool_size=8, renew=0.25)
+    pool = starts.init(jax.random.key(0)) + 10
+    assert pool.shape == (8, 2, 3) and len(np.unique(pool)) == pool.size
+    draw, renewed = jax.jit(starts.draw), []
+    for i in range(200):
+        cells, places = draw(jax.random.key(i), pool)
+        assert len(set(places.tolist())) == 3
+        np.testing.assert_array_equal(cells[1:], pool[places[1:]])
+        renewed.append(bool((cells[0] < 10).all()))
+        assert renewed[-1] or np.array_equal(cells[0], pool[places[0]])
+    assert 30 <= sum(renewed) <= 70  # 50 are expected, and 6 is their standard deviation
+    kept = starts.keep(pool, places, cells - 5)
+    np.testing.assert_array_equal(kept[places], cells - 5)
+    with pytest.raises(ValueError, match="renew must lie between 0 and 1, got 2"):
+        nca.renewed_starts(start, renew=2)
+    with pytest.raises(ValueError, match=r"pool_size must be .* at least 4, got 3"):
+        nca.renewed_starts(start, pool_size=3)
