@@ -31,12 +31,9 @@ class Texture(NamedTuple):
 
 def blur(image: jax.Array) -> jax.Array:
     """A binomial filter of five pixels in both directions, f32[H, W, C]; the image is mirrored at its border."""
-
-    def along(image: jax.Array) -> jax.Array:
-        padded = jnp.pad(image, ((2, 2), (0, 0), (0, 0)), "reflect")
-        return sum((weight * padded[i : i + len(image)] for i, weight in enumerate(BINOMIAL)), jnp.zeros(()))
-
-    return along(along(image).swapaxes(0, 1)).swapaxes(0, 1)
+    height, width = image.shape[:2]
+    # Two products of matrices; as sums of shifted images it compiles for 15 seconds with its gradient.
+    return jnp.einsum("ih,jw,hwc->ijc", _blurring(height), _blurring(width), image)
 
 
 def pyramid(image: jax.Array, levels: int = 4) -> list[jax.Array]:
@@ -84,7 +81,7 @@ def describe(
         along = jax.random.normal(jax.random.fold_in(key, level), (directions, size, size, seen.shape[2]), jnp.float32)
         along = along / jnp.linalg.norm(along.reshape(directions, -1), axis=1)[:, None, None, None]
         found_directions.append(along)
-        found_values.append(_resampled(jnp.sort(_projected(seen[None], along)), values))
+        found_values.append(_resampled(_sorted(_projected(seen[None], along)), values))
     return Texture(tuple(found_directions), tuple(found_values))
 
 
@@ -118,7 +115,7 @@ def distance(
         values = _projected(seen, texture.directions[level][chosen])
         if values.shape[1] > samples:
             values = values[:, jax.random.randint(key_patches, (samples,), 0, values.shape[1])]
-        total += jnp.mean((jnp.sort(values) - _resampled(texture.values[level][chosen], values.shape[1])) ** 2)
+        total += jnp.mean((_sorted(values) - _resampled(texture.values[level][chosen], values.shape[1])) ** 2)
     return total
 
 
@@ -174,7 +171,7 @@ def exact_distance(texture: Texture, images: jax.Array) -> jax.Array:
     maps = jax.vmap(partial(pyramid, levels=len(texture.directions)))(images)
     for level, (along, values, seen) in enumerate(zip(*texture, maps, strict=True)):
         _holds_a_patch(seen, along.shape[1], "images", level)
-        found = jnp.sort(_projected(seen, along))
+        found = _sorted(_projected(seen, along))
         total += jnp.mean((_resampled(found, values.shape[1]) - values) ** 2)
     return total
 
@@ -202,10 +199,33 @@ def texture_loss(
     return lambda key, cells: images_loss(key, automaton.look(cells)) + weight * overflow(cells)
 
 
+def _blurring(length: int) -> np.ndarray:
+    """The filter along a side as a matrix f32[length, length]."""
+    matrix = np.zeros((length, length), np.float32)
+    mirrored = np.pad(np.arange(length), 2, "reflect")
+    for place in range(length):
+        np.add.at(matrix[place], mirrored[place : place + 5], BINOMIAL)
+    return matrix
+
+
 def _projected(maps: jax.Array, directions: jax.Array) -> jax.Array:
     """All patches of maps f32[N, h, w, F] along directions f32[D, s, s, F], f32[D, patches]: one convolution."""
     found = jax.lax.conv_general_dilated(maps, directions, (1, 1), "VALID", dimension_numbers=("NHWC", "OHWI", "CNHW"))
     return found.reshape(len(directions), -1)
+
+
+def _sorted(values: jax.Array) -> jax.Array:
+    """Values f32[..., N] in ascending order, but for those that differ by less than a share of N / 2^23 of them.
+
+    A CPU sorts whole numbers ten times as fast as floats. Their high bits are those of the values, and their low bits
+    are places, so that the gradient knows where each came from.
+    """
+    bits = max((values.shape[-1] - 1).bit_length(), 1)
+    whole = jax.lax.bitcast_convert_type(jax.lax.stop_gradient(values), jnp.int32)
+    ordered = jnp.where(whole < 0, whole ^ 0x7FFFFFFF, whole)
+    places = jnp.arange(values.shape[-1], dtype=jnp.int32)
+    order = jnp.sort((ordered & ~((1 << bits) - 1)) | places) & ((1 << bits) - 1)
+    return jnp.take_along_axis(values, order, axis=-1)
 
 
 def _holds_a_patch(maps: jax.Array, size: int, name: str, level: int) -> None:

@@ -34,6 +34,17 @@ def test_a_pyramid():
         np.testing.assert_allclose(theirs, mine, atol=1e-5)
 
 
+def test_sorting_by_whole_numbers():
+    values = jax.random.normal(jax.random.key(0), (3, 1000)) * jnp.array([[1e-3], [1.0], [1e4]])
+    found = jax.jit(textures._sorted)(values)
+    np.testing.assert_allclose(found, np.sort(values), rtol=1000 / 2**22)
+    np.testing.assert_array_equal(np.sort(found), np.sort(values))
+    weights = jnp.arange(1000.0)
+    gradient = jax.grad(lambda values: jnp.sum(textures._sorted(values) * weights))(values)
+    ranks = np.argsort(np.argsort(values))
+    assert np.abs(np.asarray(gradient) - ranks).max() <= 3  # but for those that hardly differ
+
+
 def test_the_distance_is_that_of_sorted_patches():
     """Patch by patch in NumPy; as many values as there are patches, so that nothing is resampled."""
     target, image = np.asarray(TARGET[:24, :24]), np.asarray(noise(1, 24))
@@ -45,7 +56,7 @@ def test_the_distance_is_that_of_sorted_patches():
         return np.array([image[i : i + 3, j : j + 3].ravel() for i in range(22) for j in range(22)])
 
     wanted, found = np.sort(along @ patches(target).T), np.sort(along @ patches(image).T)
-    np.testing.assert_allclose(texture.values[0], wanted, atol=1e-5)
+    np.testing.assert_allclose(texture.values[0], wanted, atol=1e-3)
     # Each of many directions is drawn about as often: the mean over draws is the mean over directions.
     distance = jax.jit(lambda key: textures.distance(key, texture, jnp.asarray(image), 6, 500, lambda x: [x]))
     drawn = np.mean([float(distance(jax.random.key(i))) for i in range(200)])
