@@ -15,7 +15,7 @@ def test_train_film_and_page(tmp_path, monkeypatch, capsys):
     arguments = [
         "nca",
         "train",
-        "--target",
+        "growing",
         "newt",
         "--regime",
         "regenerating",
@@ -65,9 +65,12 @@ def test_foreign_weights_become_a_page(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["train", "--target", "nothing such"], "target must be"),
-        (["train", "--regime", "immortal"], "regime"),
-        (["train", "--resume"], "--resume needs --output"),
+        (["train", "growing", "nothing such"], "target must be"),
+        (["train", "growing", "--regime", "immortal"], "regime"),
+        (["train", "growing", "--resume"], "--resume needs --output"),
+        (["train", "micro", "nothing such"], "image must be an image file or one of dots, stripes"),
+        (["train", "texture", "dots", "--size", "7"], "size must be a whole number of at least 56, got 7"),
+        (["train", "reaction", "dots", "--diffusion", "0.1", "2"], "diffusion must lie between 0 and 1, got 2.0"),
         (["film", "nowhere"], "not a run folder"),
         (["film", "nowhere", "--output", "film.avi"], ".mp4 or .gif"),
         (["page", "nowhere"], "not a run folder"),

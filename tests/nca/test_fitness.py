@@ -5,6 +5,7 @@ import pytest
 
 import neuralmutator as nm
 from neuralmutator import nca
+from neuralmutator.nca import patterns, textures
 
 AUTOMATON = nca.growing(channels=5, hidden=6)
 TARGET = jnp.zeros((8, 8, 4)).at[2:6, 2:6].set(jnp.array([0.8, 0.2, 0.0, 1.0]))
@@ -36,3 +37,28 @@ def test_the_neural_mutator_evolves_automata_as_they_are():
     _, history = nm.run(evolution, jax.random.key(0), 15)
     best = np.asarray(history.fitness).max(axis=1)
     assert best[-1] > best[0] + 0.005
+
+
+def test_what_a_texture_is_worth():
+    target, automaton = jnp.asarray(patterns.stripes(56)), nca.micro(4)
+    fitness = jax.jit(nca.texture_fitness(automaton, target, (40, 40), moments=(3, 5), stays=4))
+    params = 0.02 * jax.random.normal(jax.random.key(0), (68,))
+    genome = nm.Genome(params, *(jnp.zeros(0) for _ in range(2)), jnp.zeros(0, jnp.int32), jnp.float32(0))
+    key_start, key_run, key_loss = jax.random.split(jax.random.key(1), 3)
+    cells, update, total = automaton.start(key_start, (40, 40)), jax.jit(automaton.update), 0.0
+    loss = textures.loss(target)
+    for t in range(9):
+        cells = update(jax.random.fold_in(key_run, t), params, cells)
+        if t in (2, 4):
+            beyond = np.asarray(cells) - np.clip(cells, -1, 1)
+            total += (float(loss(key_loss, cells[..., :3] + 0.5)) + np.mean(beyond**2)) / 2
+    assert float(fitness(jax.random.key(1), genome)) == pytest.approx(-total, rel=1e-3)
+
+
+def test_what_explodes_has_a_finite_fitness():
+    automaton = nca.micro(4)
+    fitness = jax.jit(nca.texture_fitness(automaton, jnp.asarray(patterns.dots(56)), (40, 40), (30, 40), 5))
+    genome = nm.Genome(jnp.full(68, 0.5), *(jnp.zeros(0) for _ in range(2)), jnp.zeros(0, jnp.int32), jnp.float32(0))
+    assert -1e5 < float(fitness(jax.random.key(0), genome)) < -100
+    with pytest.raises(ValueError, match=r"later_moment must be .* at least 1, got 0"):
+        nca.texture_fitness(automaton, jnp.zeros((56, 56, 3)), moments=(5, 5))

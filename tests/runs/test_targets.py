@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from neuralmutator.runs import targets
-from neuralmutator.runs.targets import load_target
+from neuralmutator.runs.targets import load_target, load_texture
 
 
 def test_colours_are_premultiplied_and_the_image_lies_in_the_middle(tmp_path):
@@ -63,3 +63,20 @@ def test_bad_input(tmp_path, monkeypatch, name, options, message):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match=message):
         load_target(name, **options)
+
+
+def test_a_texture_is_the_middle_of_an_image(tmp_path):
+    picture = np.zeros((60, 100, 3), np.uint8)
+    picture[:, 20:80] = (255, 51, 0)
+    Image.fromarray(picture).save(tmp_path / "a.png")
+    texture = load_texture(str(tmp_path / "a.png"), 128)
+    assert texture.shape == (60, 60, 3) and texture.dtype == np.float32
+    np.testing.assert_allclose(texture, np.broadcast_to((1, 0.2, 0), (60, 60, 3)))
+    Image.fromarray(np.repeat(np.repeat(picture, 2, 0), 2, 1)).save(tmp_path / "b.png")
+    np.testing.assert_allclose(load_texture(str(tmp_path / "b.png"), 60), texture, atol=0.01)
+    assert load_texture("dots", 64).shape == (64, 64, 3)
+    with pytest.raises(ValueError, match="image_size must be at most 512, got 600"):
+        load_texture("dots", 600)
+    (tmp_path / "c.png").write_text("no picture")
+    with pytest.raises(ValueError, match=r"cannot read .*c.png as an image"):
+        load_texture(str(tmp_path / "c.png"))
