@@ -178,7 +178,7 @@ def icosphere(frequency: int) -> Surface:
     return surface(points / np.linalg.norm(points, axis=1, keepdims=True), number.reshape(-1)[faces])
 
 
-def torus(around: int, across: int, ratio: float = 2.0) -> Surface:
+def torus_surface(around: int, across: int, ratio: float = 2.0) -> Surface:
     """A ring about the y axis, whose tube has radius 1; every vertex has 6 neighbours.
 
     Args:
