@@ -15,6 +15,9 @@ MOST_VERTICES = 200_000
 MOST_NEIGHBOURS = 32
 """Most neighbours of a vertex: the table of neighbours is as wide for all vertices as for the one that has most."""
 
+MOST_POSITION = 1e15
+"""Coordinates are smaller than this, so that float32 can square them."""
+
 FLAT = 1e-9
 """A face is degenerate whose area is less than this times the square of its longest edge."""
 
@@ -106,8 +109,8 @@ def _positions(vertices: ArrayLike) -> np.ndarray:
     if not 4 <= len(points) <= MOST_VERTICES:
         raise ValueError(f"a surface must have 4 to {MOST_VERTICES:,} vertices, got {len(points):,}")
     points = points.astype(np.float64)
-    if not (np.abs(points) < 1e15).all():  # neither NaN nor what float32 cannot square
-        raise ValueError("vertices must be finite and below 1e15")
+    if not (np.abs(points) < MOST_POSITION).all():
+        raise ValueError(f"vertices must be finite and below {MOST_POSITION:g}")
     return points
 
 
