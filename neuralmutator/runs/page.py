@@ -32,8 +32,13 @@ def page(models: Sequence[Model], size: int = 96) -> str:
         raise ValueError("page needs at least one automaton, got none")
     if not isinstance(size, int) or not 16 <= size <= 512:
         raise ValueError(f"size must be a whole number from 16 to 512, got {size!r}")
+    return filled([_entry(model) for model in models], size)
+
+
+def filled(entries: Sequence[dict[str, Any]], size: int) -> str:
+    """The page of entries, which are what its script calls models."""
     text = (resources.files("neuralmutator.runs") / "assets" / "page.html").read_text("utf-8")
-    data = json.dumps([_entry(model) for model in models], ensure_ascii=False).replace("<", "\\u003c")
+    data = json.dumps(list(entries), ensure_ascii=False).replace("<", "\\u003c")
     return text.replace("/*MODELS*/[]", data).replace("/*SIZE*/96", str(size))
 
 
@@ -49,6 +54,7 @@ def _entry(model: Model) -> dict[str, Any]:
     if model.channels > MOST_CHANNELS:
         raise ValueError(f"the page shows automata of at most {MOST_CHANNELS} channels, got {model.channels}")
     entry = {
+        "kind": "growing",
         "name": model.label,
         "about": model.about,
         "channels": model.channels,
