@@ -1,11 +1,6 @@
 # ruff: noqa: E501 (lines of JavaScript)
-import http.server
-import json
-import queue
+import base64
 import re
-import shutil
-import subprocess
-import threading
 from dataclasses import replace
 
 import jax
@@ -15,11 +10,9 @@ import pytest
 
 from neuralmutator import nca
 from neuralmutator.runs.automata import BUNDLED, Model, load
-from neuralmutator.runs.page import page
+from neuralmutator.runs.page import filled, page
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 SIZE = 24
-needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 
 
 def model(channels=16, hidden=32, seed=0, size=0.12, fire_rate=0.5, exact=False):
@@ -32,51 +25,26 @@ def model(channels=16, hidden=32, seed=0, size=0.12, fire_rate=0.5, exact=False)
     return Model(np.full((8, 8, 4), 0.5, np.float32), weights, "growing", settings, "a blob", "it lives")
 
 
-class Browser(http.server.BaseHTTPRequestHandler):
-    """Serves the page to a browser and hears what it answers; anything else that it asks for is written down."""
-
-    def do_GET(self):
-        if self.path != "/":
-            self.server.asked.append(self.path)
-            return self.send_error(404)
-        self.send_response(200)
-        self.send_header("Content-Type", "text/html; charset=utf-8")
-        self.end_headers()
-        self.wfile.write(self.server.text.encode())
-
-    def do_POST(self):
-        self.server.answer.put(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-        self.send_response(204)
-        self.end_headers()
-
-    def log_message(self, *_):
-        pass
+def base64_of(array):
+    return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()
 
 
-def run_in_browser(tmp_path, models, script, size=SIZE):
-    """What `script` (the body of an async function) returns in the page; the console must have said nothing."""
-    watch = "window.said = []; console.error = (...a) => said.push(a.join(' ')); onerror = e => said.push(String(e));"
-    answer = f"""(async () => {{ let result; nca.play(false);
-        const wait = ms => new Promise(done => setTimeout(done, ms));
-        try {{ result = await (async () => {{ {script} }})(); }} catch (e) {{ said.push(String(e.stack)); }}
-        fetch("/", {{method: "POST", body: JSON.stringify({{result, said}})}}); }})();"""
-    text = page(models, size).replace('"use strict";', '"use strict";' + watch, 1)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Browser) as server:
-        server.text = text.replace("</body>", f"<script>{answer}</script></body>")
-        server.asked, server.answer = [], queue.Queue()
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        command = [CHROMIUM, "--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--enable-unsafe-swiftshader",
-                   "--remote-debugging-port=0", f"--user-data-dir={tmp_path / 'profile'}",
-                   f"http://127.0.0.1:{server.server_port}/"]  # fmt: skip
-        browser = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            found = server.answer.get(timeout=300)
-        finally:
-            browser.terminate()
-            browser.wait(timeout=60)
-            server.shutdown()
-    assert found["said"] == [] and set(server.asked) <= {"/favicon.ico"}
-    return found["result"]
+def entry(kind, params, channels, hidden=0, fire_rate=1.0, **more):
+    """What a page holds of an automaton."""
+    named = {"kind": kind, "name": kind, "about": "made up", "picture": "data:,"}
+    sizes = {"channels": channels, "hidden": hidden, "fire_rate": fire_rate}
+    return named | sizes | {"params": base64_of(np.asarray(params, "<f4"))} | more
+
+
+@pytest.fixture
+def in_page(browser):
+    """What a script returns in the page of some models, or entries, which stands still; see `browser`."""
+
+    def run(models, script, size=SIZE):
+        text = filled(models, size) if isinstance(models[0], dict) else page(models, size)
+        return browser(text, "nca.play(false);" + script)
+
+    return run
 
 
 def mixed(h):
@@ -91,15 +59,14 @@ def fires(time, rate, size=SIZE):
     return np.array([[mixed(mixed(mixed(time) ^ y) ^ x) <= limit for x in range(size)] for y in range(size)])
 
 
-@needs_chromium
 @pytest.mark.parametrize(("channels", "hidden", "rate", "degrees"), [(16, 32, 0.5, 0), (6, 9, 0.7, 40)])
-def test_its_cells_are_those_of_the_automaton(tmp_path, channels, hidden, rate, degrees):
+def test_its_cells_are_those_of_the_automaton(in_page, channels, hidden, rate, degrees):
     one = model(channels, hidden, fire_rate=rate)
     steps = 12
     script = f"""nca.automaton.angle = {degrees} * Math.PI / 180; nca.reset(); nca.automaton.time = 0;
         for (let i = 0; i < {steps}; i++) nca.step();
         return Array.from(nca.automaton.read());"""
-    cells = np.array(run_in_browser(tmp_path, [one], script), np.float32).reshape(SIZE, SIZE, 16)
+    cells = np.array(in_page([one], script), np.float32).reshape(SIZE, SIZE, 16)
     automaton = nca.growing(channels, hidden, rate, np.deg2rad(degrees))
     grid, move = nca.seed_grid((SIZE, SIZE), channels), jax.jit(automaton.move)
     for t in range(steps):
@@ -110,21 +77,19 @@ def test_its_cells_are_those_of_the_automaton(tmp_path, channels, hidden, rate, 
     np.testing.assert_allclose(cells[..., :channels], grid, atol=2e-4 * float(np.abs(grid).max()))
 
 
-@needs_chromium
-def test_its_parameters_are_those_of_the_automaton_bit_for_bit(tmp_path):
+def test_its_parameters_are_those_of_the_automaton_bit_for_bit(in_page):
     """Floats; symmetric codes; codes with half levels, none of which is zero."""
     floats, symmetric = model(6, 9, exact=True), model(6, 9)
     codes = jnp.asarray(np.random.default_rng(0).integers(-128, 128, floats.params.size), jnp.int8)
     scales = {name: jnp.float32(0.004 / (i + 1.7)) for i, name in enumerate(("w1", "b1", "w2", "b2"))}
     offsets = {"w1": jnp.float32(-0.5), "b1": jnp.float32(-0.5), "w2": jnp.float32(3.5), "b2": jnp.float32(0)}
     models = [floats, symmetric, replace(floats, weights=nca.Quantized(codes, scales, offsets))]
-    found = run_in_browser(tmp_path, models, "return nca.models.map(m => Array.from(nca.parameters(m)));")
+    found = in_page(models, "return nca.models.map(m => Array.from(nca.parameters(m)));")
     for one, params in zip(models, found, strict=True):
         np.testing.assert_array_equal(np.array(params, np.float32), one.params)
 
 
-@needs_chromium
-def test_its_controls(tmp_path):
+def test_its_controls(in_page):
     """Buttons, sliders, keys and the pointer do what they say, through the events that a hand would cause."""
     script = """
         nca.reset();
@@ -158,7 +123,7 @@ def test_its_controls(tmp_path):
         document.dispatchEvent(new KeyboardEvent("keydown", {key: " "}));
         const ran = a.steps; await wait(300); seen.ran = [a.steps - ran, $("play").textContent];
         return seen;"""
-    seen = run_in_browser(tmp_path, [model(), model(hidden=9, seed=1)], script)
+    seen = in_page([model(), model(hidden=9, seed=1)], script)
     assert seen["models"] == 2 and seen["seed"] == 1 and seen["steps"] == [1, 2]
     assert seen["after_reset"] == [0, 1] and seen["several"] == 4
     np.testing.assert_allclose(seen["painted"], [[1, 128 / 255, 0, 1, 0], [0] * 5], atol=1e-6)
@@ -168,13 +133,12 @@ def test_its_controls(tmp_path):
     assert seen["ran"] == [0, "Play"]
 
 
-@needs_chromium
-def test_joined_borders(tmp_path):
-    script = """nca.automaton.torus = true; nca.automaton.clear(); nca.automaton.brush("plant", 0, 0); nca.automaton.time = 0;
+def test_joined_borders(in_page):
+    script = """nca.automaton.torus = true; nca.automaton.clear(); nca.automaton.brush("plant", [0, 0]); nca.automaton.time = 0;
         for (let i = 0; i < 6; i++) nca.step();
         return Array.from(nca.automaton.read());"""
     one = model()
-    cells = np.array(run_in_browser(tmp_path, [one], script), np.float32).reshape(SIZE, SIZE, 16)
+    cells = np.array(in_page([one], script), np.float32).reshape(SIZE, SIZE, 16)
     automaton = nca.growing(16, 32)
     grid = jnp.roll(nca.seed_grid((SIZE, SIZE)), (SIZE // 2, SIZE // 2), (0, 1))
     for t in range(6):  # six updates in the middle of the grid never see its border
@@ -185,18 +149,17 @@ def test_joined_borders(tmp_path):
     np.testing.assert_allclose(cells, grid, atol=2e-4 * float(np.abs(grid).max()))
 
 
-@needs_chromium
 @pytest.mark.slow
-def test_a_lizard_grows_and_regrows(tmp_path):
+def test_a_lizard_grows_and_regrows(in_page):
     """In the page as out of it: from the seed, and after a disc of it was erased."""
     lizard = load("regenerating")
     script = """
         const a = nca.automaton, grow = n => { for (let i = 0; i < n; i++) nca.step(); return Array.from(a.read()); };
         a.time = 0; nca.reset();
         const grown = grow(120);
-        a.brush("erase", 36, 22, 9);
+        a.brush("erase", [36, 22], 9);
         return [grown, Array.from(a.read()), grow(120)];"""
-    cells = np.array(run_in_browser(tmp_path, [lizard], script, size=72), np.float32).reshape(3, 72, 72, 16)
+    cells = np.array(in_page([lizard], script, size=72), np.float32).reshape(3, 72, 72, 16)
     grown, erased, regrown = (float(jnp.log10(nca.growth_loss(grid, lizard.target))) for grid in cells)
     assert grown < -2.6 and regrown < -2.6 and erased > -2.4
 
