@@ -139,8 +139,8 @@ class Page(http.server.BaseHTTPRequestHandler):
         pass
 
 
-@pytest.fixture
-def browser(tmp_path):
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory):
     """`run(text, script)`: what `script`, the body of an async function, returns in the page `text`.
 
     The page must fetch nothing, and its console must have said nothing.
@@ -149,7 +149,8 @@ def browser(tmp_path):
         pytest.skip("needs Chromium")
 
     def run(text, script):
-        watch = "window.said = []; console.error = (...a) => said.push(a.join(' ')); onerror = e => said.push(String(e));"
+        watch = "window.said = []; console.error = (...a) => said.push(a.join(' '));"
+        watch += "window.onerror = e => said.push(String(e));"
         answer = f"""(async () => {{ let result;
             const wait = ms => new Promise(done => setTimeout(done, ms));
             try {{ result = await (async () => {{ {script} }})(); }} catch (e) {{ said.push(String(e.stack)); }}
@@ -159,10 +160,15 @@ def browser(tmp_path):
             server.text = text.replace("</body>", f"<script>{answer}</script></body>")
             server.asked, server.answer = [], queue.Queue()
             threading.Thread(target=server.serve_forever, daemon=True).start()
-            command = [CHROMIUM, "--headless=new", "--no-sandbox", "--disable-dev-shm-usage",
-                       "--enable-unsafe-swiftshader", "--remote-debugging-port=0",
-                       f"--user-data-dir={tmp_path / 'profile'}", f"http://127.0.0.1:{server.server_port}/"]  # fmt: skip
-            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            profile, address = tmp_path_factory.mktemp("profile"), f"http://127.0.0.1:{server.server_port}/"
+            command = [CHROMIUM, "--headless=new", "--no-sandbox", "--disable-dev-shm-usage"]
+            command += [
+                "--enable-unsafe-swiftshader",
+                "--remote-debugging-port=0",
+                f"--user-data-dir={profile}",
+                address,
+            ]
+            process = subprocess.Popen([*command, address], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             try:
                 found = server.answer.get(timeout=300)
             finally:

@@ -62,7 +62,7 @@ def _shader(flat: np.ndarray, channels: int, levels: int) -> str:
 
     matrix, matrix_scale = _whole(flat[: 4 * channels**2], levels)
     bias, bias_scale = _whole(flat[4 * channels**2 :], levels)
-    weights = np.zeros((4, 4 * layers, 4 * layers), int)  # the field that is seen, its channel, the channel that changes
+    weights = np.zeros((4, 4 * layers, 4 * layers), int)  # field seen, its channel, what changes
     weights[:, :channels, :channels] = matrix.reshape(4, channels, channels)
     offsets = np.zeros(4 * layers, int)
     offsets[:channels] = bias

@@ -1,5 +1,7 @@
 # ruff: noqa: E501 (lines of JavaScript)
 import base64
+import functools
+import itertools
 import re
 from dataclasses import replace
 
@@ -7,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.stats
 
 from neuralmutator import nca
 from neuralmutator.runs.automata import BUNDLED, Model, load
@@ -36,7 +39,7 @@ def entry(kind, params, channels, hidden=0, fire_rate=1.0, **more):
     return named | sizes | {"params": base64_of(np.asarray(params, "<f4"))} | more
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def in_page(browser):
     """What a script returns in the page of some models, or entries, which stands still; see `browser`."""
 
@@ -162,6 +165,318 @@ def test_a_lizard_grows_and_regrows(in_page):
     cells = np.array(in_page([lizard], script, size=72), np.float32).reshape(3, 72, 72, 16)
     grown, erased, regrown = (float(jnp.log10(nca.growth_loss(grid, lizard.target))) for grid in cells)
     assert grown < -2.6 and regrown < -2.6 and erased > -2.4
+
+
+# What follows says again, in NumPy and float64, what cells of every kind do.
+SOBEL = np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]])
+LAPLACE = np.array([[1, 2, 1], [2, -12, 2], [1, 2, 1]])
+STEPS = 16
+
+
+def filtered(grid, kernel):
+    """What a kernel makes of a torus."""
+    around = [(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1)]
+    return sum(kernel[y + 1, x + 1] * np.roll(grid, (-y, -x), (0, 1)) for y, x in around)
+
+
+def split(params, *shapes):
+    ends = np.cumsum([np.prod(shape) for shape in shapes])
+    assert ends[-1] == params.size
+    return [part.reshape(shape) for part, shape in zip(np.split(params, ends[:-1]), shapes, strict=True)]
+
+
+def texture_step(params, grid, time, hidden, rate):
+    channels = grid.shape[2]
+    w1, b1, w2, b2 = split(params, (4 * channels, hidden), (hidden,), (hidden, channels), (channels,))
+    fields = [grid, *(filtered(grid, kernel) / 8 for kernel in (SOBEL, SOBEL.T, LAPLACE))]
+    change = np.maximum(np.concatenate(fields, 2) @ w1 + b1, 0) @ w2 + b2
+    return grid + change * fires(time, rate)[..., None]
+
+
+def micro_step(params, grid, time):
+    channels = grid.shape[2]
+    w, b = split(params, (4 * channels, channels), (channels,))
+    counts = {4: (2, 1, 1), 6: (2, 2, 2), 8: (4, 2, 2), 12: (4, 4, 4)}[channels]
+    kernels = [kernel for kernel, count in zip((LAPLACE, SOBEL, SOBEL.T), counts, strict=True) for _ in range(count)]
+    y = np.stack([filtered(grid[..., c], kernel) for c, kernel in enumerate(kernels)], 2)
+    return grid + np.concatenate([grid, y, abs(grid), abs(y)], 2) @ w + b
+
+
+def reaction_step(params, grid, time, hidden, diffusion, decay):
+    channels = grid.shape[2]
+    w1, b1, w2 = split(params, (channels, hidden), (hidden,), (hidden, channels))
+    spread = np.array(diffusion) * filtered(grid, LAPLACE) / 16
+    return grid + spread + np.tanh(grid @ w1 + b1) @ w2 - decay * grid
+
+
+def mesh_step(params, states, time, hidden, rate, vertices, faces):
+    channels = states.shape[1]
+    w1, b1, w2, b2 = split(params, (5 * channels, hidden), (hidden,), (hidden, channels), (channels,))
+    edges = {(i, j) for face in faces for i in face for j in face if i != j}
+    sums = np.zeros((len(states), 4, channels))
+    for i, j in edges:
+        x, y, z = (vertices[j] - vertices[i]) / np.linalg.norm(vertices[j] - vertices[i])
+        sums[i] += np.outer([1, y, z, x], states[j] - states[i])
+    seen = np.concatenate([sums.reshape(len(states), -1), states], 1)
+    limit = int(rate * 0xFFFFFFFF)
+    mask = [mixed(mixed(mixed(time)) ^ v) <= limit for v in range(len(states))]
+    return states + (np.maximum(seen @ w1 + b1, 0) @ w2 + b2) * np.array(mask)[:, None]
+
+
+def icosphere(parts):
+    """An icosahedron whose edges are cut in `parts`: 10 parts² + 2 vertices on the unit sphere, and the faces."""
+    golden = (1 + 5**0.5) / 2
+    corners = [np.roll((0, a, b * golden), turn) for turn in range(3) for a in (-1, 1) for b in (-1, 1)]
+    near = [[np.linalg.norm(a - b) < 2.1 for b in corners] for a in corners]
+    points, faces, found = [], [], {}
+
+    def vertex(point):
+        key = tuple(np.round(point, 6) + 0.0)
+        if key not in found:
+            found[key] = len(points)
+            points.append(point / np.linalg.norm(point))
+        return found[key]
+
+    for a, b, c in itertools.combinations(range(12), 3):
+        if near[a][b] and near[b][c] and near[a][c]:
+            rows = [[vertex(corners[a] + (i * (corners[b] - corners[a]) + j * (corners[c] - corners[a])) / parts)
+                     for j in range(parts + 1 - i)] for i in range(parts + 1)]  # fmt: skip
+            for i, j in itertools.product(range(parts), repeat=2):
+                faces += [(rows[i][j], rows[i + 1][j], rows[i][j + 1])] if i + j < parts else []
+                faces += [(rows[i + 1][j], rows[i + 1][j + 1], rows[i][j + 1])] if i + j + 1 < parts else []
+    faces = [(f, g, h) if np.linalg.det([points[f], points[g], points[h]]) > 0 else (f, h, g) for f, g, h in faces]
+    return np.array(points, np.float32), np.array(faces, np.uint16)
+
+
+def cone():
+    """A fan of 16 triangles that do not close, far from the origin: what a vertex can hold, and a border."""
+    angles = np.arange(17) / 3
+    rim = np.stack([np.cos(angles), 0.1 * angles, np.sin(angles)], 1)[:16]
+    vertices = np.concatenate([[[0, 1, 0]], rim]) * 40 + [100, -20, 7]
+    return vertices.astype(np.float32), np.array([(0, i, i + 1) for i in range(1, 16)], np.uint16)
+
+
+def surface(vertices, faces):
+    count = len(vertices)
+    return {"surface": {"vertices": base64_of(vertices), "faces": base64_of(faces), "count": count}}
+
+
+def made_up():
+    """Of every kind an entry, a start, and what its step does: (name, entry, start, step)."""
+    random = np.random.default_rng(5)
+    cases = []
+
+    def network(seen, hidden, channels, size, last=True):
+        sizes = [(seen, hidden), (hidden,), (hidden, channels), (channels,)][: 4 if last else 3]
+        return np.concatenate([size * random.normal(size=np.prod(s)) for s in sizes]).astype(np.float32)
+
+    for channels, hidden in ((12, 20), (5, 9)):
+        params = network(4 * channels, hidden, channels, 0.12)
+        step = functools.partial(texture_step, params, hidden=hidden, rate=0.5)
+        one = entry("texture", params, channels, hidden, 0.5)
+        cases.append((f"texture {channels}", one, np.zeros((SIZE, SIZE, channels)), step))
+    for channels in (4, 6, 8, 12):
+        params = (
+            {4: 0.01, 6: 0.005, 8: 0.004, 12: 0.0035}[channels] * random.normal(size=channels * (4 * channels + 1))
+        ).astype(np.float32)
+        start = random.uniform(-0.5, 0.5, (SIZE, SIZE, channels))
+        step = functools.partial(micro_step, params)
+        cases.append((f"micro {channels}", entry("micro", params, channels), start, step))
+    for channels, hidden in ((16, 24), (6, 8)):
+        params = network(channels, hidden, channels, 0.25, last=False)
+        more = {"diffusion": np.linspace(0.1, 0.9, channels).tolist(), "decay": 0.1}
+        start = 0.3 * random.normal(size=(SIZE, SIZE, channels))
+        step = functools.partial(reaction_step, params, hidden=hidden, **more)
+        cases.append((f"reaction {channels}", entry("reaction", params, channels, hidden, **more), start, step))
+    for name, (vertices, faces) in (("icosphere", icosphere(3)), ("cone", cone())):
+        params = network(5 * 16, 24, 16, 0.045)
+        start = random.normal(size=(len(vertices), 16))
+        mesh = {"vertices": vertices.astype(np.float64), "faces": faces}
+        step = functools.partial(mesh_step, params, hidden=24, rate=0.5, **mesh)
+        cases.append((name, entry("mesh", params, 16, 24, 0.5, **surface(vertices, faces)), start, step))
+    return cases
+
+
+CASES = made_up()
+
+
+@pytest.fixture(scope="module")
+def ran(in_page):
+    """For every case what the page made of its start in some steps, and after damage in the middle."""
+    starts = []
+    for _, one, start, _ in CASES:
+        padded = np.zeros((start.size // one["channels"], 16), np.float32)
+        padded[:, : one["channels"]] = start.reshape(len(padded), -1)
+        starts.append(padded.ravel().tolist())
+    script = f"""const a = nca.automaton, found = [], cells = () => Array.from(a.read());
+        for (const [i, start] of {starts}.entries()) {{
+            nca.choose(i); a.write(start); a.time = 0;
+            const back = cells();
+            for (let t = 0; t < {STEPS}; t++) nca.step();
+            const after = cells();
+            a.brush("erase", a.surface ? a.surface.points[0] : [12, 12], a.surface ? .3 : 4);
+            const erased = cells(); a.brush("paint", a.surface ? a.surface.points[0] : [12, 12], a.surface ? .3 : 4, [1, 0, .25]);
+            found.push([back, after, erased, cells()]);
+        }}
+        return found;"""
+    found = in_page([one for _, one, _, _ in CASES], script)
+    return [np.array(states, np.float32).reshape(4, -1, 16) for states in found]
+
+
+@pytest.mark.parametrize("index", range(len(CASES)), ids=[name for name, *_ in CASES])
+def test_cells_of_every_kind(ran, index):
+    _, one, start, step = CASES[index]
+    back, after, erased, painted = ran[index]
+    channels = one["channels"]
+    np.testing.assert_array_equal(back[:, :channels], start.reshape(-1, channels).astype(np.float32))
+    states = start.astype(np.float32).astype(np.float64)
+    for time in range(STEPS):
+        states = step(states, time=time)
+    states = states.reshape(-1, channels)
+    assert 0.2 < np.abs(states).max() < 20 and np.abs(states - start.reshape(-1, channels)).max() > 0.2
+    assert states.std(0).min() > 1e-3
+    np.testing.assert_allclose(after[:, :channels], states, atol=1e-4)
+    assert not after[:, channels:].any()
+
+    if one["kind"] == "mesh":
+        vertices = np.frombuffer(base64.b64decode(one["surface"]["vertices"]), np.float32).reshape(-1, 3)
+        middle = vertices - vertices.mean(0)
+        inside = np.linalg.norm(vertices - vertices[0], axis=1) <= 0.3 * np.linalg.norm(middle, axis=1).max()
+        assert 1 <= inside.sum() < len(vertices)
+    else:
+        y, x = np.mgrid[:SIZE, :SIZE]
+        inside = ((y - 12) ** 2 + (x - 12) ** 2 <= 16).ravel()
+    np.testing.assert_array_equal(erased[~inside], after[~inside])
+    np.testing.assert_array_equal(painted[~inside], after[~inside])
+    np.testing.assert_allclose(painted[inside], [[0.5, -0.5, -0.25] + [0] * 13] * inside.sum(), atol=1e-6)
+    if one["kind"] in ("texture", "mesh"):  # as at the start: nothing, or noise
+        assert not erased[inside].any()
+    else:
+        assert erased[inside, :channels].std(0).min() > 0.1 and not erased[inside, channels:].any()
+
+
+def test_starts(in_page):
+    entries = [one for name, one, *_ in CASES if name in ("texture 12", "micro 6", "reaction 16", "icosphere")]
+    script = """const a = nca.automaton, found = [];
+        for (const i of [0, 1, 2, 3]) { nca.choose(i); nca.step(); nca.reset();
+            found.push(Array.from(a.read())); nca.reset(); found.push(Array.from(a.read())); }
+        return found;"""
+    states = [np.array(found).reshape(-1, 16) for found in in_page(entries, script, size=48)]
+    texture, _, micro, another, reaction, other, mesh, _ = states
+    assert not texture.any() and not mesh.any() and mesh.shape == (92, 16)
+    for drawn, again, channels, std, most in ((micro, another, 6, 12**-0.5, 0.5), (reaction, other, 16, 0.3, 2)):
+        assert (drawn[:, :channels] != again[:, :channels]).all() and not drawn[:, channels:].any()
+        assert abs(drawn).max() <= most
+        np.testing.assert_allclose(drawn[:, :channels].mean(0), 0, atol=4 * std / 48)
+        np.testing.assert_allclose(drawn[:, :channels].std(0), std, rtol=0.05)
+        correlation = np.corrcoef(drawn[:, :channels].T) - np.eye(channels)
+        assert abs(correlation).max() < 4.5 / 48  # of 2,304 cells
+    assert scipy.stats.kstest(reaction.ravel() / 0.3, "norm").pvalue > 1e-3
+    assert scipy.stats.kstest(micro[:, :6].ravel() + 0.5, "uniform").pvalue > 1e-3
+
+
+def test_every_kind_has_its_controls(in_page):
+    """What makes no sense for an automaton is hidden; many of one kind are tiles; keys and the pointer turn surfaces."""
+    chosen = [one for name, one, *_ in CASES if name in ("texture 5", "reaction 6", "icosphere")]
+    micro = [one | {"name": f"micro {i}"} for i, (_, one, *_) in enumerate(5 * [CASES[2]])]
+    growing = entry("growing", model(6, 9).params, 6, 9, 0.5)
+    script = """
+        const a = nca.automaton, $ = id => document.getElementById(id), buttons = [...$("models").children], seen = {};
+        $("canvas").setPointerCapture = () => {};
+        const event = (kind, x, y, id = 1) => { const b = $("canvas").getBoundingClientRect();
+            $("canvas").dispatchEvent(new PointerEvent(kind, {pointerId: id, bubbles: true,
+                clientX: b.left + (x + 1) / 2 * b.width, clientY: b.top + (1 - y) / 2 * b.height})); };
+        const key = k => document.dispatchEvent(new KeyboardEvent("keydown", {key: k}));
+        const shown = () => [...document.querySelectorAll("main button, main fieldset, main label, main input")]
+            .filter(e => !$("models").contains(e) && e.offsetParent).map(e => e.id || e.dataset.tool).filter(Boolean);
+        const view = () => a.surface.view.map(row => [...row]);
+        seen.tiles = buttons.map(b => b.className);
+        seen.shown = {};
+        for (const [i, b] of buttons.entries()) {
+            b.click(); nca.step(); nca.step();
+            seen.shown[nca.models[i].kind] = shown();
+            if (a.kind !== nca.models[i].kind || buttons.filter(o => o.ariaChecked === "true").length !== 1) throw Error("not chosen");
+        }
+        buttons[0].click(); $("tools").querySelector("[data-tool=plant]").click(); buttons[1].click();
+        seen.tool = $("tools").querySelector("[aria-checked=true]").dataset.tool;
+        buttons[buttons.length - 1].click();
+        seen.label = $("canvas").ariaLabel; seen.about = $("about").textContent;
+        seen.views = [view()];
+        key("ArrowRight"); seen.views.push(view());
+        event("pointerdown", 0, 0); event("pointermove", .3, 0); event("pointerup", .3, 0); seen.views.push(view());
+        const zoom = a.surface.zoom;
+        $("canvas").dispatchEvent(new WheelEvent("wheel", {deltaY: -100, cancelable: true})); seen.wheel = a.surface.zoom / zoom;
+        event("pointerdown", -.2, 0); event("pointerdown", .2, 0, 2); event("pointermove", .4, 0, 2);
+        seen.pinch = a.surface.zoom / zoom / seen.wheel; event("pointerup", .4, 0, 2); event("pointerup", -.2, 0);
+        seen.views.push(view()); seen.zoom = a.surface.zoom = 2.5;
+        a.write(new Array(16 * 92).fill(1).map((_, i) => i % 16 ? -.25 : .25)); nca.refresh();
+        const gl = a.gl, pixel = (x, y) => { const p = new Uint8Array(4); gl.bindFramebuffer(gl.FRAMEBUFFER, null);
+            gl.readPixels(...[x, y].map(v => Math.floor((v + 1) / 2 * (gl.drawingBufferWidth - 1))), 1, 1, gl.RGBA, gl.UNSIGNED_BYTE, p); return [...p]; };
+        seen.pixels = [pixel(0, 0), pixel(.5, 0), pixel(-.99, .99)];
+        $("tools").querySelector("[data-tool=erase]").click(); $("radius").value = 1;
+        event("pointerdown", .5, -.25); event("pointerup", .5, -.25);
+        seen.erased = Array.from(a.read()).filter((_, i) => i % 16 === 0);
+        event("pointerdown", .97, .97); event("pointermove", .9, .97); event("pointerup", .9, .97);
+        seen.views.push(view());
+        return seen;"""
+    seen = in_page([growing, *micro, *chosen], script)
+    everywhere = ["play", "step", "reset", "speed", "erase", "paint", "colour", "radius"]
+    for kind in ("micro", "texture", "reaction"):
+        assert seen["shown"][kind] == everywhere
+    assert sorted(seen["shown"]["growing"]) == sorted([*everywhere, "several", "angle", "plant", "torus"])
+    assert sorted(seen["shown"]["mesh"]) == sorted([*everywhere, "turn"])
+    assert seen["tiles"] == [""] + ["tile"] * 5 + [""] * 3
+    assert seen["tool"] == "erase" and "arrow keys" in seen["label"] and seen["about"] == "mesh · made up"
+    first, keyed, dragged, pinched, last = views = np.array(seen["views"])
+    np.testing.assert_allclose(views @ np.swapaxes(views, 1, 2), np.broadcast_to(np.eye(3), (5, 3, 3)), atol=1e-9)
+    c, s = np.cos(0.15), np.sin(0.15)
+    np.testing.assert_allclose(keyed, [[c, 0, s], [0, 1, 0], [-s, 0, c]] @ first, atol=1e-9)  # the front to the right
+    about = dragged @ keyed.T
+    np.testing.assert_allclose(about[1], [0, 1, 0], atol=1e-9)
+    assert about[0, 2] > 0.1 and (pinched == dragged).all() and not np.allclose(last, dragged)
+    assert seen["wheel"] == pytest.approx(np.exp(1 / 6)) and seen["pinch"] == pytest.approx(1.5)
+
+    centre, right, corner = np.array(seen["pixels"])
+    for red, green, blue, alpha in (centre, right):
+        assert alpha == 255 and 3 * green - 6 <= red <= 3 * green + 6 and green == blue and 130 < red < 205
+    assert corner.tolist() == [0, 0, 0, 0]
+    vertices, _ = icosphere(3)
+    turned = vertices @ dragged.T
+    onscreen = 2.5 * turned[:, :2] / (3 - turned[:, 2:])
+    distance = np.linalg.norm(onscreen - [0.5, -0.25], axis=1) + 9 * (turned[:, 2] < 0)
+    erased = np.flatnonzero(np.array(seen["erased"]) == 0)
+    assert distance.argmin() in erased and 1 <= len(erased) <= 7 and (turned[erased, 2] > 0).all()
+
+
+def test_a_vertex_of_too_many_neighbours(browser):
+    vertices, faces = cone()
+    faces = np.concatenate([faces, [(0, 16, 17)]]).astype(np.uint16)
+    vertices = np.concatenate([vertices, [[1, 2, 3]]]).astype(np.float32)
+    one = CASES[-1][1] | surface(vertices, faces)
+    said = browser(filled([one], SIZE), "return document.getElementById('trouble').textContent;")
+    assert said == "A vertex has 17 neighbours; this page holds 16."
+
+
+def test_it_stays_small():
+    """Three lizards, a dozen micro automata, reaction and diffusion, a texture, and a sphere of 2,562 vertices."""
+
+    def codes(size):
+        random = np.random.default_rng(0)
+        return {"codes": base64_of(random.integers(-128, 128, size).astype(np.int8)), "params": None,
+                "levels": [{"size": size, "scale": 0.0123456789, "offset": 0.0}] * 4}  # fmt: skip
+
+    tiny = "data:image/png;base64," + "A" * 1400  # 48 x 48 pixels of 16 colours
+    sphere = surface(*icosphere(16))
+    assert sphere["surface"]["count"] == 2562
+    micro = [entry("micro", np.ones(68), 4)] * 12
+    diffusion = [0.1234567] * 16
+    reaction = entry("reaction", [], 16, 64, diffusion=diffusion, decay=0.01) | codes(2112)
+    texture = entry("texture", [], 12, 96, 0.5) | codes(5868)
+    mesh = entry("mesh", [], 16, 128, 0.5, **sphere) | codes(12432)
+    several = [one | {"picture": tiny} for one in (*micro, reaction, texture, mesh)]
+    text = page([load(name) for name in BUNDLED])
+    added = filled(several, 96).encode()
+    assert len(text.encode()) + len(added) - len(filled([], 96).encode()) <= 250_000
 
 
 def test_it_is_one_small_file_that_loads_nothing():
