@@ -4,9 +4,7 @@ import jax
 import numpy as np
 
 from neuralmutator.core import check
-
-FAMILIES = {4: (2, 1, 1), 6: (2, 2, 2), 8: (4, 2, 2), 12: (4, 4, 4)}
-"""How many channels see a Laplacian, Sobel's x and Sobel's y, by the number of channels."""
+from neuralmutator.nca.micro_cells import FILTERS
 
 SHORT = 3000
 """No shader has so many characters."""
@@ -37,7 +35,7 @@ def micro_glsl(params: jax.Array | np.ndarray, channels: int) -> str:
     Raises:
         ValueError: if there is no such family, or the parameters are not finite or of another number.
     """
-    check.one_of(FAMILIES, channels=channels)
+    check.one_of(FILTERS, channels=channels)
     flat = np.asarray(params, np.float32)
     expected = channels * (4 * channels + 1)
     if flat.shape != (expected,):
@@ -51,7 +49,7 @@ def micro_glsl(params: jax.Array | np.ndarray, channels: int) -> str:
 def _shader(flat: np.ndarray, channels: int, levels: int) -> str:
     layers = -(-channels // 4)
     own, seen, sizes = "abc"[:layers], "def"[:layers], "ghijkl"[: 2 * layers]
-    kinds = "".join(kind * count for kind, count in zip("LXY", FAMILIES[channels], strict=True)).ljust(4 * layers, "0")
+    kinds = "".join(kind * count for kind, count in zip("LXY", FILTERS[channels], strict=True)).ljust(4 * layers, "0")
     lines = [_HEAD.format(layers=layers, zeros=",".join(f"{name}=vec4(0)" for name in seen + own))]
     for layer in range(layers):
         kind = kinds[4 * layer : 4 * layer + 4]
