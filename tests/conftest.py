@@ -1,6 +1,12 @@
-"""What several test files share: the specification of the dual mutator in plain NumPy, and small genomes."""
+"""What several test files share: the specification of the dual mutator in plain NumPy, small genomes, a browser."""
 
+import http.server
+import json
 import os
+import queue
+import shutil
+import subprocess
+import threading
 from importlib.metadata import version
 from math import erf, sqrt
 
@@ -107,3 +113,69 @@ def specified_child():
 @pytest.fixture(scope="session")
 def genome():
     return make_genome
+
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+class Page(http.server.BaseHTTPRequestHandler):
+    """Serves a page to a browser and hears what it answers; anything else that it asks for is written down."""
+
+    def do_GET(self):
+        if self.path != "/":
+            self.server.asked.append(self.path)
+            return self.send_error(404)
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.end_headers()
+        self.wfile.write(self.server.text.encode())
+
+    def do_POST(self):
+        self.server.answer.put(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory):
+    """`run(text, script)`: what `script`, the body of an async function, returns in the page `text`.
+
+    The page must fetch nothing, and its console must have said nothing.
+    """
+    if CHROMIUM is None:
+        pytest.skip("needs Chromium")
+
+    def run(text, script):
+        watch = "window.said = []; console.error = (...a) => said.push(a.join(' '));"
+        watch += "window.onerror = e => said.push(String(e));"
+        answer = f"""(async () => {{ let result;
+            const wait = ms => new Promise(done => setTimeout(done, ms));
+            try {{ result = await (async () => {{ {script} }})(); }} catch (e) {{ said.push(String(e.stack)); }}
+            fetch("/", {{method: "POST", body: JSON.stringify({{result, said}})}}); }})();"""
+        text = text.replace("<head>", f"<head><script>{watch}</script>", 1)
+        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
+            server.text = text.replace("</body>", f"<script>{answer}</script></body>")
+            server.asked, server.answer = [], queue.Queue()
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            profile, address = tmp_path_factory.mktemp("profile"), f"http://127.0.0.1:{server.server_port}/"
+            command = [CHROMIUM, "--headless=new", "--no-sandbox", "--disable-dev-shm-usage"]
+            command += [
+                "--enable-unsafe-swiftshader",
+                "--remote-debugging-port=0",
+                f"--user-data-dir={profile}",
+                address,
+            ]
+            process = subprocess.Popen([*command, address], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            try:
+                found = server.answer.get(timeout=300)
+            finally:
+                process.terminate()
+                process.wait(timeout=60)
+                server.shutdown()
+        assert found["said"] == [] and set(server.asked) <= {"/favicon.ico"}
+        return found["result"]
+
+    return run

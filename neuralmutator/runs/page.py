@@ -17,9 +17,12 @@ from neuralmutator.runs.automata import Model
 MOST_CHANNELS = 16
 """What the page's shader holds."""
 
+SWATCH = 48
+"""Side of the picture of a texture, pixels."""
+
 
 def page(models: Sequence[Model], size: int = 96) -> str:
-    """The page as text, with the parameters as they are: in 8 bits (11 kB), or as floats (44 kB).
+    """The page as text, with the parameters as they are: in 8 bits (a lizard has 11 kB), or as floats (44 kB).
 
     Args:
         models: what can be chosen, the first at first.
@@ -32,8 +35,13 @@ def page(models: Sequence[Model], size: int = 96) -> str:
         raise ValueError("page needs at least one automaton, got none")
     if not isinstance(size, int) or not 16 <= size <= 512:
         raise ValueError(f"size must be a whole number from 16 to 512, got {size!r}")
+    return filled([entry(model) for model in models], size)
+
+
+def filled(entries: Sequence[dict[str, Any]], size: int) -> str:
+    """The page of entries, which are what its script calls models."""
     text = (resources.files("neuralmutator.runs") / "assets" / "page.html").read_text("utf-8")
-    data = json.dumps([_entry(model) for model in models], ensure_ascii=False).replace("<", "\\u003c")
+    data = json.dumps(list(entries), ensure_ascii=False).replace("<", "\\u003c")
     return text.replace("/*MODELS*/[]", data).replace("/*SIZE*/96", str(size))
 
 
@@ -45,26 +53,47 @@ def write_page(models: Sequence[Model], path: str | Path, size: int = 96) -> Pat
     return path
 
 
-def _entry(model: Model) -> dict[str, Any]:
+def entry(model: Model) -> dict[str, Any]:
+    """What the page's script knows of an automaton; its parameters are stored as `Model` has them.
+
+    Raises:
+        ValueError: if the automaton has more than 16 channels.
+    """
     if model.channels > MOST_CHANNELS:
         raise ValueError(f"the page shows automata of at most {MOST_CHANNELS} channels, got {model.channels}")
-    entry = {
+    known = {
+        "kind": model.kind,
         "name": model.label,
         "about": model.about,
         "channels": model.channels,
-        "hidden": model.settings["hidden"],
-        "fire_rate": model.settings["fire_rate"],
+        "hidden": model.settings.get("hidden", 0),
+        "fire_rate": model.settings.get("fire_rate", 1.0),
         "picture": _picture(model.target),
     }
+    if model.kind == "reaction":
+        diffusion = np.repeat(np.asarray(model.settings["diffusion"], float), model.channels // 2)
+        known |= {"diffusion": diffusion.tolist(), "decay": model.settings["decay"]}
     weights = model.weights
     if not isinstance(weights, nca.Quantized):
-        return entry | {"params": _base64(np.asarray(weights, "<f4"))}
+        return known | {"params": _base64(np.asarray(weights, "<f4"))}
     variables = model.automaton().unflatten(weights.codes)
     levels = [
         {"size": codes.size, "scale": float(weights.scales[name]), "offset": float(weights.offsets[name])}
         for name, codes in variables.items()
     ]
-    return entry | {"codes": _base64(np.asarray(weights.codes)), "levels": levels}
+    return known | {"codes": _base64(np.asarray(weights.codes)), "levels": levels}
+
+
+def surface_entry(vertices: np.ndarray, faces: np.ndarray) -> dict[str, Any]:
+    """What the page's script knows of a surface.
+
+    Args:
+        vertices: positions f[V, 3].
+        faces: the vertices i[F, 3] of each triangle.
+    """
+    width = "<u2" if len(vertices) <= 2**16 else "<u4"
+    positions, corners = _base64(np.asarray(vertices, "<f4")), _base64(np.asarray(faces, width))
+    return {"vertices": positions, "faces": corners, "count": len(vertices)}
 
 
 def _base64(array: np.ndarray) -> str:
@@ -72,10 +101,15 @@ def _base64(array: np.ndarray) -> str:
 
 
 def _picture(target: np.ndarray) -> str:
-    """The target on white, without the empty cells around it, as a data URL."""
-    rows, columns = np.nonzero(target[..., nca.ALPHA] > 0)
-    pixels = target[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1] if len(rows) else target
+    """As a data URL: what grows, on white and without the empty cells around it, or the middle of a texture."""
+    if target.shape[2] == 3:
+        top, left = (max(side - SWATCH, 0) // 2 for side in target.shape[:2])
+        pixels, colours = target[top : top + SWATCH, left : left + SWATCH], 16
+    else:
+        rows, columns = np.nonzero(target[..., nca.ALPHA] > 0)
+        cut = target[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1] if len(rows) else target
+        pixels, colours = np.asarray(nca.to_rgb(cut)), 64
     buffer = io.BytesIO()
-    image = Image.fromarray(np.asarray(255 * nca.to_rgb(pixels)).round().astype(np.uint8))
-    ImageOps.pad(image, (max(image.size),) * 2, color="white").quantize(64).save(buffer, "PNG", optimize=True)
+    image = Image.fromarray(np.asarray(255 * np.clip(pixels, 0, 1)).round().astype(np.uint8))
+    ImageOps.pad(image, (max(image.size),) * 2, color="white").quantize(colours).save(buffer, "PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

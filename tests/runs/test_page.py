@@ -1,25 +1,23 @@
 # ruff: noqa: E501 (lines of JavaScript)
-import http.server
-import json
-import queue
+import base64
+import functools
+import io
+import itertools
 import re
-import shutil
-import subprocess
-import threading
 from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.stats
+from PIL import Image
 
 from neuralmutator import nca
-from neuralmutator.runs.automata import BUNDLED, Model, load
-from neuralmutator.runs.page import page
+from neuralmutator.runs.automata import BUNDLED, MAKE, Model, load
+from neuralmutator.runs.page import entry, filled, page, surface_entry
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 SIZE = 24
-needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 
 
 def model(channels=16, hidden=32, seed=0, size=0.12, fire_rate=0.5, exact=False):
@@ -32,51 +30,19 @@ def model(channels=16, hidden=32, seed=0, size=0.12, fire_rate=0.5, exact=False)
     return Model(np.full((8, 8, 4), 0.5, np.float32), weights, "growing", settings, "a blob", "it lives")
 
 
-class Browser(http.server.BaseHTTPRequestHandler):
-    """Serves the page to a browser and hears what it answers; anything else that it asks for is written down."""
-
-    def do_GET(self):
-        if self.path != "/":
-            self.server.asked.append(self.path)
-            return self.send_error(404)
-        self.send_response(200)
-        self.send_header("Content-Type", "text/html; charset=utf-8")
-        self.end_headers()
-        self.wfile.write(self.server.text.encode())
-
-    def do_POST(self):
-        self.server.answer.put(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-        self.send_response(204)
-        self.end_headers()
-
-    def log_message(self, *_):
-        pass
+def base64_of(array):
+    return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()
 
 
-def run_in_browser(tmp_path, models, script, size=SIZE):
-    """What `script` (the body of an async function) returns in the page; the console must have said nothing."""
-    watch = "window.said = []; console.error = (...a) => said.push(a.join(' ')); onerror = e => said.push(String(e));"
-    answer = f"""(async () => {{ let result; nca.play(false);
-        const wait = ms => new Promise(done => setTimeout(done, ms));
-        try {{ result = await (async () => {{ {script} }})(); }} catch (e) {{ said.push(String(e.stack)); }}
-        fetch("/", {{method: "POST", body: JSON.stringify({{result, said}})}}); }})();"""
-    text = page(models, size).replace('"use strict";', '"use strict";' + watch, 1)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Browser) as server:
-        server.text = text.replace("</body>", f"<script>{answer}</script></body>")
-        server.asked, server.answer = [], queue.Queue()
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        command = [CHROMIUM, "--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--enable-unsafe-swiftshader",
-                   "--remote-debugging-port=0", f"--user-data-dir={tmp_path / 'profile'}",
-                   f"http://127.0.0.1:{server.server_port}/"]  # fmt: skip
-        browser = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            found = server.answer.get(timeout=300)
-        finally:
-            browser.terminate()
-            browser.wait(timeout=60)
-            server.shutdown()
-    assert found["said"] == [] and set(server.asked) <= {"/favicon.ico"}
-    return found["result"]
+@pytest.fixture(scope="module")
+def in_page(browser):
+    """What a script returns in the page of some models, or entries, which stands still; see `browser`."""
+
+    def run(models, script, size=SIZE):
+        entries = [one if isinstance(one, dict) else entry(one) for one in models]
+        return browser(filled(entries, size), "nca.play(false);" + script)
+
+    return run
 
 
 def mixed(h):
@@ -91,15 +57,14 @@ def fires(time, rate, size=SIZE):
     return np.array([[mixed(mixed(mixed(time) ^ y) ^ x) <= limit for x in range(size)] for y in range(size)])
 
 
-@needs_chromium
 @pytest.mark.parametrize(("channels", "hidden", "rate", "degrees"), [(16, 32, 0.5, 0), (6, 9, 0.7, 40)])
-def test_its_cells_are_those_of_the_automaton(tmp_path, channels, hidden, rate, degrees):
+def test_its_cells_are_those_of_the_automaton(in_page, channels, hidden, rate, degrees):
     one = model(channels, hidden, fire_rate=rate)
     steps = 12
     script = f"""nca.automaton.angle = {degrees} * Math.PI / 180; nca.reset(); nca.automaton.time = 0;
         for (let i = 0; i < {steps}; i++) nca.step();
         return Array.from(nca.automaton.read());"""
-    cells = np.array(run_in_browser(tmp_path, [one], script), np.float32).reshape(SIZE, SIZE, 16)
+    cells = np.array(in_page([one], script), np.float32).reshape(SIZE, SIZE, 16)
     automaton = nca.growing(channels, hidden, rate, np.deg2rad(degrees))
     grid, move = nca.seed_grid((SIZE, SIZE), channels), jax.jit(automaton.move)
     for t in range(steps):
@@ -110,21 +75,19 @@ def test_its_cells_are_those_of_the_automaton(tmp_path, channels, hidden, rate, 
     np.testing.assert_allclose(cells[..., :channels], grid, atol=2e-4 * float(np.abs(grid).max()))
 
 
-@needs_chromium
-def test_its_parameters_are_those_of_the_automaton_bit_for_bit(tmp_path):
+def test_its_parameters_are_those_of_the_automaton_bit_for_bit(in_page):
     """Floats; symmetric codes; codes with half levels, none of which is zero."""
     floats, symmetric = model(6, 9, exact=True), model(6, 9)
     codes = jnp.asarray(np.random.default_rng(0).integers(-128, 128, floats.params.size), jnp.int8)
     scales = {name: jnp.float32(0.004 / (i + 1.7)) for i, name in enumerate(("w1", "b1", "w2", "b2"))}
     offsets = {"w1": jnp.float32(-0.5), "b1": jnp.float32(-0.5), "w2": jnp.float32(3.5), "b2": jnp.float32(0)}
     models = [floats, symmetric, replace(floats, weights=nca.Quantized(codes, scales, offsets))]
-    found = run_in_browser(tmp_path, models, "return nca.models.map(m => Array.from(nca.parameters(m)));")
+    found = in_page(models, "return nca.models.map(m => Array.from(nca.parameters(m)));")
     for one, params in zip(models, found, strict=True):
         np.testing.assert_array_equal(np.array(params, np.float32), one.params)
 
 
-@needs_chromium
-def test_its_controls(tmp_path):
+def test_its_controls(in_page):
     """Buttons, sliders, keys and the pointer do what they say, through the events that a hand would cause."""
     script = """
         nca.reset();
@@ -158,7 +121,7 @@ def test_its_controls(tmp_path):
         document.dispatchEvent(new KeyboardEvent("keydown", {key: " "}));
         const ran = a.steps; await wait(300); seen.ran = [a.steps - ran, $("play").textContent];
         return seen;"""
-    seen = run_in_browser(tmp_path, [model(), model(hidden=9, seed=1)], script)
+    seen = in_page([model(), model(hidden=9, seed=1)], script)
     assert seen["models"] == 2 and seen["seed"] == 1 and seen["steps"] == [1, 2]
     assert seen["after_reset"] == [0, 1] and seen["several"] == 4
     np.testing.assert_allclose(seen["painted"], [[1, 128 / 255, 0, 1, 0], [0] * 5], atol=1e-6)
@@ -168,13 +131,12 @@ def test_its_controls(tmp_path):
     assert seen["ran"] == [0, "Play"]
 
 
-@needs_chromium
-def test_joined_borders(tmp_path):
-    script = """nca.automaton.torus = true; nca.automaton.clear(); nca.automaton.brush("plant", 0, 0); nca.automaton.time = 0;
+def test_joined_borders(in_page):
+    script = """nca.automaton.torus = true; nca.automaton.clear(); nca.automaton.brush("plant", [0, 0]); nca.automaton.time = 0;
         for (let i = 0; i < 6; i++) nca.step();
         return Array.from(nca.automaton.read());"""
     one = model()
-    cells = np.array(run_in_browser(tmp_path, [one], script), np.float32).reshape(SIZE, SIZE, 16)
+    cells = np.array(in_page([one], script), np.float32).reshape(SIZE, SIZE, 16)
     automaton = nca.growing(16, 32)
     grid = jnp.roll(nca.seed_grid((SIZE, SIZE)), (SIZE // 2, SIZE // 2), (0, 1))
     for t in range(6):  # six updates in the middle of the grid never see its border
@@ -185,20 +147,310 @@ def test_joined_borders(tmp_path):
     np.testing.assert_allclose(cells, grid, atol=2e-4 * float(np.abs(grid).max()))
 
 
-@needs_chromium
 @pytest.mark.slow
-def test_a_lizard_grows_and_regrows(tmp_path):
+def test_a_lizard_grows_and_regrows(in_page):
     """In the page as out of it: from the seed, and after a disc of it was erased."""
     lizard = load("regenerating")
     script = """
         const a = nca.automaton, grow = n => { for (let i = 0; i < n; i++) nca.step(); return Array.from(a.read()); };
         a.time = 0; nca.reset();
         const grown = grow(120);
-        a.brush("erase", 36, 22, 9);
+        a.brush("erase", [36, 22], 9);
         return [grown, Array.from(a.read()), grow(120)];"""
-    cells = np.array(run_in_browser(tmp_path, [lizard], script, size=72), np.float32).reshape(3, 72, 72, 16)
+    cells = np.array(in_page([lizard], script, size=72), np.float32).reshape(3, 72, 72, 16)
     grown, erased, regrown = (float(jnp.log10(nca.growth_loss(grid, lizard.target))) for grid in cells)
     assert grown < -2.6 and regrown < -2.6 and erased > -2.4
+
+
+STEPS = 16
+
+
+def split(params, *shapes):
+    ends = np.cumsum([np.prod(shape) for shape in shapes])
+    assert ends[-1] == params.size
+    return [part.reshape(shape) for part, shape in zip(np.split(params, ends[:-1]), shapes, strict=True)]
+
+
+def mesh_step(params, states, time, hidden, rate, vertices, faces):
+    """What the vertices of a surface do in float64, edge by edge."""
+    channels = states.shape[1]
+    w1, b1, w2, b2 = split(params, (5 * channels, hidden), (hidden,), (hidden, channels), (channels,))
+    edges = {(i, j) for face in faces for i in face for j in face if i != j}
+    sums = np.zeros((len(states), 4, channels))
+    for i, j in edges:
+        x, y, z = (vertices[j] - vertices[i]) / np.linalg.norm(vertices[j] - vertices[i])
+        sums[i] += np.outer([1, y, z, x], states[j] - states[i])
+    seen = np.concatenate([sums.reshape(len(states), -1), states], 1)
+    limit = int(rate * 0xFFFFFFFF)
+    mask = [mixed(mixed(mixed(time)) ^ v) <= limit for v in range(len(states))]
+    return states + (np.maximum(seen @ w1 + b1, 0) @ w2 + b2) * np.array(mask)[:, None]
+
+
+def icosphere(parts):
+    """An icosahedron whose edges are cut in `parts`: 10 parts² + 2 vertices on the unit sphere, and the faces."""
+    golden = (1 + 5**0.5) / 2
+    corners = [np.roll((0, a, b * golden), turn) for turn in range(3) for a in (-1, 1) for b in (-1, 1)]
+    near = [[np.linalg.norm(a - b) < 2.1 for b in corners] for a in corners]
+    points, faces, found = [], [], {}
+
+    def vertex(point):
+        key = tuple(np.round(point, 6) + 0.0)
+        if key not in found:
+            found[key] = len(points)
+            points.append(point / np.linalg.norm(point))
+        return found[key]
+
+    for a, b, c in itertools.combinations(range(12), 3):
+        if near[a][b] and near[b][c] and near[a][c]:
+            rows = [[vertex(corners[a] + (i * (corners[b] - corners[a]) + j * (corners[c] - corners[a])) / parts)
+                     for j in range(parts + 1 - i)] for i in range(parts + 1)]  # fmt: skip
+            for i, j in itertools.product(range(parts), repeat=2):
+                faces += [(rows[i][j], rows[i + 1][j], rows[i][j + 1])] if i + j < parts else []
+                faces += [(rows[i + 1][j], rows[i + 1][j + 1], rows[i][j + 1])] if i + j + 1 < parts else []
+    faces = [(f, g, h) if np.linalg.det([points[f], points[g], points[h]]) > 0 else (f, h, g) for f, g, h in faces]
+    return np.array(points, np.float32), np.array(faces, np.uint16)
+
+
+def fan():
+    """20 triangles about a vertex, which do not close, far from the origin."""
+    angles = np.arange(21) / 4
+    rim = np.stack([np.cos(angles), 0.1 * angles, np.sin(angles)], 1)
+    vertices = np.concatenate([[[0, 1, 0]], rim]) * 40 + [100, -20, 7]
+    return vertices.astype(np.float32), np.array([(0, i, i + 1) for i in range(1, 21)])
+
+
+def mesh(params, vertices, faces, hidden=24):
+    """What a page holds of an automaton of 16 channels on a surface."""
+    known = {"kind": "mesh", "name": "a surface", "about": "it is round", "picture": "data:,", "surface": None}
+    known |= {"channels": 16, "hidden": hidden, "fire_rate": 0.5, "params": base64_of(np.asarray(params, "<f4"))}
+    return known | {"surface": surface_entry(vertices, faces)}
+
+
+def made_up():
+    """Of every kind but the growing: (name, model or entry, start, (cells, time) -> cells)."""
+    random = np.random.default_rng(5)
+    image = random.uniform(size=(60, 60, 3)).astype(np.float32)
+    cases = []
+    for kind, size, settings in (
+        ("texture", 0.12, {"channels": 12, "hidden": 20, "fire_rate": 0.5}),
+        ("texture", 0.12, {"channels": 5, "hidden": 9, "fire_rate": 0.8}),
+        ("micro", 0.01, {"channels": 4}),
+        ("micro", 0.005, {"channels": 6}),
+        ("micro", 0.004, {"channels": 8}),
+        ("micro", 0.0035, {"channels": 12}),
+        ("reaction", 0.25, {"channels": 16, "hidden": 24, "decay": 0.1, "diffusion": (0.125, 0.9)}),
+        ("reaction", 0.3, {"channels": 6, "hidden": 8, "decay": 0.2, "diffusion": (0.6, 0.3)}),
+    ):
+        automaton = MAKE[kind](**settings)
+        params = jnp.asarray(size * random.normal(size=automaton.num_params), jnp.float32)
+        weights = nca.quantize(automaton, params) if settings["channels"] in (4, 12, 16) else params
+        one = Model(image, weights, kind, settings, kind, "made up")
+        start = automaton.start(jax.random.key(len(cases)), (SIZE, SIZE))
+
+        move = jax.jit(automaton.move)
+
+        def step(cells, time, one=one, move=move):
+            mask = None if one.kind in ("micro", "reaction") else jnp.asarray(fires(time, one.settings["fire_rate"]))
+            return move(one.params, cells, mask)
+
+        cases.append((f"{kind} {settings['channels']}", one, start, step))
+    for name, (vertices, faces) in (("icosphere", icosphere(3)), ("fan", fan())):
+        shapes = ((80, 24), (24,), (24, 16), (16,))
+        params = np.concatenate([0.045 * random.normal(size=np.prod(shape)) for shape in shapes]).astype(np.float32)
+        start = random.normal(size=(len(vertices), 16)).astype(np.float32)
+        step = functools.partial(mesh_step, params, hidden=24, rate=0.5, vertices=np.float64(vertices), faces=faces)
+        cases.append((name, mesh(params, vertices, faces), start, step))
+    return cases
+
+
+CASES = made_up()
+
+
+@pytest.fixture(scope="module")
+def ran(in_page):
+    """For every case what the page made of its start in some steps, and after damage in the middle."""
+    starts = []
+    for _, _, start, _ in CASES:
+        padded = np.zeros((start.size // start.shape[-1], 16), np.float32)
+        padded[:, : start.shape[-1]] = start.reshape(len(padded), -1)
+        starts.append(padded.ravel().tolist())
+    script = f"""const a = nca.automaton, found = [], cells = () => Array.from(a.read());
+        for (const [i, start] of {starts}.entries()) {{
+            nca.choose(i); a.write(start); a.time = 0;
+            const back = cells();
+            for (let t = 0; t < {STEPS}; t++) nca.step();
+            const after = cells();
+            a.brush("erase", a.surface ? a.surface.points[0] : [12, 12], a.surface ? .3 : 4);
+            const erased = cells(); a.brush("paint", a.surface ? a.surface.points[0] : [12, 12], a.surface ? .3 : 4, [1, 0, .25]);
+            found.push([back, after, erased, cells()]);
+        }}
+        return found;"""
+    found = in_page([one for _, one, _, _ in CASES], script)
+    return [np.array(states, np.float32).reshape(4, -1, 16) for states in found]
+
+
+@pytest.mark.parametrize("index", range(len(CASES)), ids=[name for name, *_ in CASES])
+def test_cells_of_every_kind(ran, index):
+    """They are those of JAX, and for surfaces those of NumPy; damage changes what is under the brush alone."""
+    _, one, start, step = CASES[index]
+    back, after, erased, painted = ran[index]
+    channels, kind = start.shape[-1], one["kind"] if isinstance(one, dict) else one.kind
+    np.testing.assert_array_equal(back[:, :channels], start.reshape(-1, channels))
+    states = start
+    for time in range(STEPS):
+        states = step(states, time=time)
+    states, start = np.reshape(states, (-1, channels)), np.reshape(start, (-1, channels))
+    assert 0.2 < np.abs(states).max() < 20 and np.abs(states - start).max() > 0.2
+    assert states.std(0).min() > 1e-3
+    np.testing.assert_allclose(after[:, :channels], states, atol=2e-4)
+    assert not after[:, channels:].any()
+
+    if kind == "mesh":
+        vertices = np.frombuffer(base64.b64decode(one["surface"]["vertices"]), np.float32).reshape(-1, 3)
+        middle = vertices - vertices.mean(0)
+        inside = np.linalg.norm(vertices - vertices[0], axis=1) <= 0.3 * np.linalg.norm(middle, axis=1).max()
+        assert 1 <= inside.sum() < len(vertices)
+    else:
+        y, x = np.mgrid[:SIZE, :SIZE]
+        inside = ((y - 12) ** 2 + (x - 12) ** 2 <= 16).ravel()
+    np.testing.assert_array_equal(erased[~inside], after[~inside])
+    np.testing.assert_array_equal(painted[~inside], after[~inside])
+    np.testing.assert_allclose(painted[inside], [[0.5, -0.5, -0.25] + [0] * 13] * inside.sum(), atol=1e-6)
+    if kind in ("texture", "mesh"):  # as at the start: nothing, or noise
+        assert not erased[inside].any()
+    else:
+        assert erased[inside, :channels].std(0).min() > 0.1 and not erased[inside, channels:].any()
+
+
+def test_starts(in_page):
+    entries = [one for name, one, *_ in CASES if name in ("texture 12", "micro 6", "reaction 16", "icosphere")]
+    script = """const a = nca.automaton, found = [];
+        for (const i of [0, 1, 2, 3]) { nca.choose(i); nca.step(); nca.reset();
+            found.push(Array.from(a.read())); nca.reset(); found.push(Array.from(a.read())); }
+        return found;"""
+    states = [np.array(found).reshape(-1, 16) for found in in_page(entries, script, size=48)]
+    texture, _, micro, another, reaction, other, mesh, _ = states
+    assert not texture.any() and not mesh.any() and mesh.shape == (92, 16)
+    for drawn, again, channels, std, most in ((micro, another, 6, 12**-0.5, 0.5), (reaction, other, 16, 0.3, 2)):
+        assert (drawn[:, :channels] != again[:, :channels]).all() and not drawn[:, channels:].any()
+        assert abs(drawn).max() <= most
+        np.testing.assert_allclose(drawn[:, :channels].mean(0), 0, atol=4 * std / 48)
+        np.testing.assert_allclose(drawn[:, :channels].std(0), std, rtol=0.05)
+        correlation = np.corrcoef(drawn[:, :channels].T) - np.eye(channels)
+        assert abs(correlation).max() < 4.5 / 48  # of 2,304 cells
+    assert scipy.stats.kstest(reaction.ravel() / 0.3, "norm").pvalue > 1e-3
+    assert scipy.stats.kstest(micro[:, :6].ravel() + 0.5, "uniform").pvalue > 1e-3
+
+
+def test_every_kind_has_its_controls(in_page):
+    """What makes no sense for an automaton is hidden; many of one kind are tiles; keys and the pointer turn surfaces."""
+    chosen = [one for name, one, *_ in CASES if name in ("texture 5", "reaction 6", "icosphere")]
+    micro = [replace(one, label=f"micro {i}") for i, (_, one, *_) in enumerate(5 * [CASES[2]])]
+    script = """
+        const a = nca.automaton, $ = id => document.getElementById(id), buttons = [...$("models").children], seen = {};
+        $("canvas").setPointerCapture = () => {};
+        const event = (kind, x, y, id = 1) => { const b = $("canvas").getBoundingClientRect();
+            $("canvas").dispatchEvent(new PointerEvent(kind, {pointerId: id, bubbles: true,
+                clientX: b.left + (x + 1) / 2 * b.width, clientY: b.top + (1 - y) / 2 * b.height})); };
+        const key = k => document.dispatchEvent(new KeyboardEvent("keydown", {key: k}));
+        const shown = () => [...document.querySelectorAll("main button, main fieldset, main label, main input")]
+            .filter(e => !$("models").contains(e) && e.offsetParent).map(e => e.id || e.dataset.tool).filter(Boolean);
+        const view = () => a.surface.view.map(row => [...row]);
+        seen.tiles = buttons.map(b => b.className);
+        seen.shown = {};
+        for (const [i, b] of buttons.entries()) {
+            b.click(); nca.step(); nca.step();
+            seen.shown[nca.models[i].kind] = shown();
+            if (a.kind !== nca.models[i].kind || buttons.filter(o => o.ariaChecked === "true").length !== 1) throw Error("not chosen");
+        }
+        buttons[0].click(); $("tools").querySelector("[data-tool=plant]").click(); buttons[1].click();
+        seen.tool = $("tools").querySelector("[aria-checked=true]").dataset.tool;
+        buttons[buttons.length - 1].click();
+        seen.label = $("canvas").ariaLabel; seen.about = $("about").textContent;
+        seen.views = [view()];
+        key("ArrowRight"); seen.views.push(view());
+        event("pointerdown", 0, 0); event("pointermove", .3, 0); event("pointerup", .3, 0); seen.views.push(view());
+        const zoom = a.surface.zoom;
+        $("canvas").dispatchEvent(new WheelEvent("wheel", {deltaY: -100, cancelable: true})); seen.wheel = a.surface.zoom / zoom;
+        event("pointerdown", -.2, 0); event("pointerdown", .2, 0, 2); event("pointermove", .4, 0, 2);
+        seen.pinch = a.surface.zoom / zoom / seen.wheel; event("pointerup", .4, 0, 2); event("pointerup", -.2, 0);
+        seen.views.push(view()); seen.zoom = a.surface.zoom = 2.5;
+        a.write(new Array(16 * 92).fill(1).map((_, i) => i % 16 ? -.25 : .25)); nca.refresh();
+        const gl = a.gl, pixel = (x, y) => { const p = new Uint8Array(4); gl.bindFramebuffer(gl.FRAMEBUFFER, null);
+            gl.readPixels(...[x, y].map(v => Math.floor((v + 1) / 2 * (gl.drawingBufferWidth - 1))), 1, 1, gl.RGBA, gl.UNSIGNED_BYTE, p); return [...p]; };
+        seen.pixels = [pixel(0, 0), pixel(.5, 0), pixel(-.99, .99)];
+        $("tools").querySelector("[data-tool=erase]").click(); $("radius").value = 1;
+        event("pointerdown", .5, -.25); event("pointerup", .5, -.25);
+        seen.erased = Array.from(a.read()).filter((_, i) => i % 16 === 0);
+        event("pointerdown", .97, .97); event("pointermove", .9, .97); event("pointerup", .9, .97);
+        seen.views.push(view());
+        return seen;"""
+    seen = in_page([model(6, 9), *micro, *chosen], script)
+    everywhere = ["play", "step", "reset", "speed", "erase", "paint", "colour", "radius"]
+    for kind in ("micro", "texture", "reaction"):
+        assert seen["shown"][kind] == everywhere
+    assert sorted(seen["shown"]["growing"]) == sorted([*everywhere, "several", "angle", "plant", "torus"])
+    assert sorted(seen["shown"]["mesh"]) == sorted([*everywhere, "turn"])
+    assert seen["tiles"] == [""] + ["tile"] * 5 + [""] * 3
+    assert seen["tool"] == "erase" and "arrow keys" in seen["label"] and seen["about"] == "a surface · it is round"
+    first, keyed, dragged, pinched, last = views = np.array(seen["views"])
+    np.testing.assert_allclose(views @ np.swapaxes(views, 1, 2), np.broadcast_to(np.eye(3), (5, 3, 3)), atol=1e-9)
+    c, s = np.cos(0.15), np.sin(0.15)
+    np.testing.assert_allclose(keyed, [[c, 0, s], [0, 1, 0], [-s, 0, c]] @ first, atol=1e-9)  # the front to the right
+    about = dragged @ keyed.T
+    np.testing.assert_allclose(about[1], [0, 1, 0], atol=1e-9)
+    assert about[0, 2] > 0.1 and (pinched == dragged).all() and not np.allclose(last, dragged)
+    assert seen["wheel"] == pytest.approx(np.exp(1 / 6)) and seen["pinch"] == pytest.approx(1.5)
+
+    centre, right, corner = np.array(seen["pixels"])
+    for red, green, blue, alpha in (centre, right):
+        assert alpha == 255 and 3 * green - 6 <= red <= 3 * green + 6 and green == blue and 130 < red < 205
+    assert corner.tolist() == [0, 0, 0, 0]
+    vertices, _ = icosphere(3)
+    turned = vertices @ dragged.T
+    onscreen = 2.5 * turned[:, :2] / (3 - turned[:, 2:])
+    distance = np.linalg.norm(onscreen - [0.5, -0.25], axis=1) + 9 * (turned[:, 2] < 0)
+    erased = np.flatnonzero(np.array(seen["erased"]) == 0)
+    assert distance.argmin() in erased and 1 <= len(erased) <= 7 and (turned[erased, 2] > 0).all()
+
+
+def lattice(kind, pixels=128):
+    """A model of the size that the package trains, with an image that is hard to pack, in 8 bits."""
+    random = np.random.default_rng(0)
+    settings = {"reaction": {"channels": 16, "hidden": 64}}.get(kind, {})
+    automaton = MAKE[kind](**settings)
+    codes = jnp.asarray(random.integers(-128, 128, automaton.num_params), jnp.int8)
+    names = automaton.unflatten(codes)
+    weights = nca.Quantized(codes, dict.fromkeys(names, jnp.float32(0.1234567)), dict.fromkeys(names, jnp.float32(0)))
+    return Model(random.uniform(size=(pixels, pixels, 3)), weights, kind, settings, "a long name", "and more than that")
+
+
+def test_it_stays_small():
+    """Three lizards, a dozen micro automata, reaction and diffusion, a texture, and a sphere of 2,562 vertices."""
+    vertices, faces = icosphere(16)
+    assert vertices.shape == (2562, 3) and faces.shape == (5120, 3)
+    sphere = mesh([], vertices, faces, 128) | {"params": None, "codes": "A" * (12_432 * 4 // 3), "levels": []}
+    sphere["picture"] = entry(lattice("texture"))["picture"]
+    models = [*map(load, BUNDLED), *12 * [lattice("micro")], lattice("reaction"), lattice("texture")]
+    entries = [*map(entry, models), sphere]
+    assert len(filled(entries, 96).encode()) <= 250_000
+    assert max(len(one["picture"]) for one in entries) < 2400
+
+
+def test_a_picture_of_a_texture_is_its_middle():
+    target = np.zeros((100, 80, 3), np.float32)
+    target[26:74, 16:64] = np.linspace(0, 1, 4)[None, np.arange(48) // 12, None]
+    one = replace(lattice("micro"), target=target)
+    data = base64.b64decode(entry(one)["picture"].split(",")[1])
+    pixels = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+    np.testing.assert_allclose(pixels / 255, target[26:74, 16:64], atol=1 / 255)
+
+
+def test_faces_of_large_surfaces_have_four_bytes():
+    for count, width in ((2**16, 2), (2**16 + 1, 4)):
+        made = surface_entry(np.zeros((count, 3)), np.full((5, 3), count - 1))
+        assert len(base64.b64decode(made["faces"])) == 15 * width and made["count"] == count
+        assert (np.frombuffer(base64.b64decode(made["faces"]), f"<u{width}") == count - 1).all()
 
 
 def test_it_is_one_small_file_that_loads_nothing():
