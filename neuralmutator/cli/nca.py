@@ -16,7 +16,7 @@ from neuralmutator.runs.film import FilmConfig, film
 from neuralmutator.runs.foreign import Order, import_automaton
 from neuralmutator.runs.nca_config import NcaConfig
 from neuralmutator.runs.page import write_page
-from neuralmutator.runs.painting_config import MicroConfig, ReactionConfig, TextureConfig
+from neuralmutator.runs.painting_config import MeshConfig, MicroConfig, ReactionConfig, TextureConfig
 from neuralmutator.runs.targets import load_target
 
 
@@ -54,6 +54,13 @@ class Reaction(RunOptions):
     config: Annotated[ReactionConfig, tyro.conf.arg(name="")]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Mesh(RunOptions):
+    """Train an automaton on a mesh to paint a texture, which it then paints on others; leaves a run folder."""
+
+    config: Annotated[MeshConfig, tyro.conf.arg(name="")]
+
+
 @dataclass(frozen=True)
 class Train:
     """Train an automaton: to grow an image from one cell, or to paint a texture."""
@@ -62,7 +69,8 @@ class Train:
         Annotated[Growing, tyro.conf.subcommand("growing", prefix_name=False)]
         | Annotated[Texture, tyro.conf.subcommand("texture", prefix_name=False)]
         | Annotated[Micro, tyro.conf.subcommand("micro", prefix_name=False)]
-        | Annotated[Reaction, tyro.conf.subcommand("reaction", prefix_name=False)],
+        | Annotated[Reaction, tyro.conf.subcommand("reaction", prefix_name=False)]
+        | Annotated[Mesh, tyro.conf.subcommand("mesh", prefix_name=False)],
         tyro.conf.arg(name=""),
     ]
 
@@ -76,8 +84,8 @@ class Film:
     config: Annotated[FilmConfig, tyro.conf.arg(name="")]
     output: Path = Path("film.mp4")
     """The film, .mp4 or .gif."""
-    scale: int = 6
-    """Pixels along the side of a cell."""
+    scale: int | None = None
+    """Pixels along the side of a cell; as many as make the film some 430 pixels wide if not given."""
     fps: int = 30
 
 
@@ -165,7 +173,7 @@ def nca(options: Nca) -> int:
         return _pack(options.command)
 
 
-def _train(options: Growing | Texture | Micro | Reaction) -> int:
+def _train(options: Growing | Texture | Micro | Reaction | Mesh) -> int:
     config = options.config
     if isinstance(config, NcaConfig):
         output = options.folder(f"nca-{config.regime}")
@@ -178,10 +186,11 @@ def _train(options: Growing | Texture | Micro | Reaction) -> int:
 
 def _film(options: Film) -> int:
     check_video(options.output, options.fps)
-    if options.scale < 1:
+    if options.scale is not None and options.scale < 1:
         raise ValueError(f"scale must be at least 1, got {options.scale}")
     frames = film(load(options.run), options.config)
-    print(write_video(film_frames(frames, options.scale), options.output, options.fps))
+    scale = options.scale or max(round(430 / frames.shape[2]), 1)
+    print(write_video(film_frames(frames, scale), options.output, options.fps))
     return 0
 
 

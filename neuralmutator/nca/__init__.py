@@ -2,7 +2,7 @@
 
 from neuralmutator.nca import textures
 from neuralmutator.nca.cells import Automaton, Rule, automaton, first_colours, per_variable, random_cells
-from neuralmutator.nca.charts import Charts, chart_images, surface_charts
+from neuralmutator.nca.charts import Charts, View, chart_images, surface_charts, surface_view, view_image
 from neuralmutator.nca.damage import Damage, cut, disc, random_disc
 from neuralmutator.nca.diffusion import diffusing, gray_scott, grid_laplacian, reaction_diffusion
 from neuralmutator.nca.fitness import automaton_network, growth_fitness, texture_fitness
@@ -34,6 +34,7 @@ __all__ = [
     "TrainInfo",
     "TrainState",
     "Trainer",
+    "View",
     "automaton",
     "automaton_network",
     "brush",
@@ -81,6 +82,7 @@ __all__ = [
     "surface",
     "surface_charts",
     "surface_laplacian",
+    "surface_view",
     "tamed",
     "texture",
     "texture_fitness",
@@ -89,5 +91,6 @@ __all__ = [
     "torus_surface",
     "trainer",
     "unit_gradient",
+    "view_image",
     "windowed",
 ]

@@ -4,12 +4,12 @@ A chart is a window on the tangent plane of a vertex, seen from above without pe
 lies between is found once, in NumPy; a picture is then a gather and a weighted sum.
 """
 
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.ndimage import distance_transform_edt
 
 from neuralmutator.core import check
 from neuralmutator.nca.surfaces import Surface
@@ -84,6 +84,52 @@ def chart_images(charts: Charts, values: jax.Array) -> jax.Array:
     return jnp.sum(seen * charts.weights[..., None], axis=-2)
 
 
+class View(NamedTuple):
+    """A whole surface as it is seen from afar, S x S pixels, a pytree of arrays."""
+
+    charts: Charts  # of one window
+    light: jax.Array  # f32[S, S], 0 where nothing is seen
+    places: jax.Array  # i32[V, 2], row and column of every vertex, also of those behind
+
+
+def surface_view(surface: Surface, size: int = 256, direction: Sequence[float] = (0.4, 0.5, 1.0)) -> View:
+    """A picture of a surface, without perspective, lit from where it is seen.
+
+    Args:
+        surface: from `nca.surface`; not traced.
+        size: pixels along a side, S.
+        direction: f[3], from where it is seen; the y axis points up.
+
+    Raises:
+        ValueError: if the size is out of range, or the direction is zero.
+    """
+    check.whole(8, size=size)
+    towards = np.asarray(direction, np.float64)
+    if towards.shape != (3,) or not np.linalg.norm(towards) > 0:
+        raise ValueError(f"direction must be three numbers that are not all 0, got {direction}")
+    axes = _axes(towards / np.linalg.norm(towards))
+    points, faces = np.asarray(surface.vertices, np.float64), np.asarray(surface.faces)
+    middle = (points.max(0) + points.min(0)) / 2
+    turned = (points - middle) @ axes.T
+    scale = 0.47 * size / np.abs(turned[:, :2]).max()
+    turned = scale * turned + np.array([1, 1, 0]) * (size - 1) / 2
+    pixel, face, weights = _hit(turned[faces], size, np.negative)
+    vertices = np.zeros((size * size, 3), np.int32)
+    shares, light = np.zeros((size * size, 3), np.float32), np.zeros(size * size, np.float32)
+    vertices[pixel], shares[pixel] = faces[face], weights
+    facing = (np.asarray(surface.normals, np.float64)[faces[face]] * weights[..., None]).sum(1) @ axes[2]
+    light[pixel] = 0.5 + 0.5 * np.clip(facing, 0, 1)
+    charts = Charts(jnp.asarray(vertices.reshape(1, size, size, 3)), jnp.asarray(shares.reshape(1, size, size, 3)))
+    places = np.clip(turned[:, 1::-1].round(), 0, size - 1).astype(np.int32)
+    return View(charts, jnp.asarray(light.reshape(size, size)), jnp.asarray(places))
+
+
+def view_image(view: View, colours: jax.Array) -> jax.Array:
+    """What is seen of colours f32[V, 3] of vertices on white, f32[S, S, 3] of 0 to 1."""
+    light = view.light[..., None]
+    return jnp.where(light > 0, jnp.clip(chart_images(view.charts, colours)[0], 0, 1) * light, 1.0)
+
+
 def _axes(normal: np.ndarray) -> np.ndarray:
     """Right, down and outward, f64[3, 3], of a window; down is against the y axis, or along z where that is outward."""
     up = np.array([0.0, 1.0, 0.0]) if abs(normal[1]) < 0.999 else np.array([0.0, 0.0, -1.0])
@@ -96,8 +142,30 @@ def _seen(corners: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray] | Non
     """Which of the faces each pixel sees, and the weights of its corners; None if too many see none.
 
     Args:
+        corners: f64[F, 3, 3], column and row in pixels, and height above the tangent plane.
+        size: pixels along a side.
+    """
+    pixel, face, weights = _hit(corners, size, np.abs)
+    if len(pixel) < (1 - MOST_MISSED) * size**2:
+        return None
+    chosen = np.full(size**2, -1)
+    chosen[pixel] = np.arange(len(pixel))
+    from scipy.ndimage import distance_transform_edt
+
+    rows, columns = distance_transform_edt(chosen.reshape(size, size) < 0, return_distances=False, return_indices=True)
+    chosen = chosen.reshape(size, size)[rows, columns]
+    return face[chosen], weights[chosen]
+
+
+def _hit(
+    corners: np.ndarray, size: int, far: Callable[[np.ndarray], np.ndarray]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pixels i[P] that lie in a face, the least far such face i[P] of each, and the weights f64[P, 3] of its corners.
+
+    Args:
         corners: f64[F, 3, 3], column and row in pixels, and height.
         size: pixels along a side.
+        far: how far a height is.
     """
     flat = corners[..., :2]
     low = np.clip(np.ceil(flat.min(1)), 0, size).astype(int)
@@ -115,17 +183,9 @@ def _seen(corners: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray] | Non
     face, pixel, weights = face[inside], (row * size + column)[inside], weights[inside] / whole[inside, None]
     weights = np.maximum(weights, 0)
     weights /= weights.sum(1, keepdims=True)
-    depth = np.abs((weights * corners[face, :, 2]).sum(1))
-
-    order = np.lexsort((depth, pixel))
+    order = np.lexsort((far((weights * corners[face, :, 2]).sum(1)), pixel))
     pixel, first = np.unique(pixel[order], return_index=True)
-    if len(pixel) < (1 - MOST_MISSED) * size**2:
-        return None
-    chosen = np.full(size**2, -1)
-    chosen[pixel] = order[first]
-    rows, columns = distance_transform_edt(chosen.reshape(size, size) < 0, return_distances=False, return_indices=True)
-    chosen = chosen.reshape(size, size)[rows, columns]
-    return face[chosen], weights[chosen]
+    return pixel, face[order[first]], weights[order[first]]
 
 
 def _area(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:

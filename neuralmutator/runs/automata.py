@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -39,16 +40,43 @@ MAKE: Mapping[str, Callable[..., nca.Automaton]] = {
     "texture": nca.texture,
     "micro": nca.micro,
     "reaction": nca.reaction_diffusion,
+    "mesh": nca.mesh_automaton,
 }
-"""What makes an automaton of each kind, of its settings."""
+"""What makes an automaton of each kind, of its settings; that of a mesh takes its surface first."""
 
 SETTINGS = {
     "growing": ("channels", "hidden", "fire_rate"),
     "texture": ("channels", "hidden", "fire_rate"),
     "micro": ("channels",),
     "reaction": ("channels", "hidden", "decay", "diffusion"),
+    "mesh": ("channels", "hidden", "fire_rate"),
 }
 """Settings of each kind that files and configurations know."""
+
+
+def make_automaton(
+    kind: str, settings: Mapping[str, Any], surface: nca.Surface | None = None, **options: Any
+) -> nca.Automaton:
+    """An automaton of a kind.
+
+    Args:
+        kind: one of `MAKE`.
+        settings: of the kind.
+        surface: what automata of kind mesh live on, and those of kind reaction may; may be traced.
+        options: more of what the kind's factory takes, such as ``angle`` for `nca.growing`.
+
+    Raises:
+        ValueError: if a setting is out of range, or there is a surface where none can be, or none where one must be.
+    """
+    check.one_of(MAKE, kind=kind)
+    if (surface is None) == (kind == "mesh") and kind != "reaction":
+        raise ValueError(f"surface must {'be given' if surface is None else 'not be given'} for kind {kind}")
+    if surface is None:
+        return MAKE[kind](**settings, **options)
+    if kind == "mesh":
+        return nca.mesh_automaton(surface, **settings, **options)
+    laplacian, shape = partial(nca.surface_laplacian, surface), surface.vertices.shape[:1]
+    return nca.reaction_diffusion(**settings, laplacian=laplacian, shape=shape, **options)
 
 
 @dataclass(frozen=True)
@@ -72,6 +100,8 @@ class Model:
     """What it is called on a page and in pictures."""
     about: str = ""
     """One line that a page says of it."""
+    surface: nca.Surface | None = None
+    """What it lives on, if that is no grid."""
 
     def __post_init__(self) -> None:
         """Checks that the parts fit together."""
@@ -103,7 +133,7 @@ class Model:
         Args:
             options: more of what the kind's factory takes, such as ``angle`` for `nca.growing`.
         """
-        return MAKE[self.kind](**self.settings, **options)
+        return make_automaton(self.kind, self.settings, self.surface, **options)
 
     @property
     def channels(self) -> int:
@@ -143,7 +173,11 @@ def load(source: str | Path) -> Model:
         weights = jnp.asarray(arrays["params"], jnp.float32)
         if kind == "nca":
             return _of_run(folder.config(NcaConfig, "nca"), arrays["target"], weights)
-        return of_painting(folder.config(PAINTINGS[kind], kind), arrays["target"], weights)
+        surface = None
+        if kind == "mesh":
+            corners = folder.load_arrays("surface", ("vertices", "faces"))
+            surface = nca.surface(corners["vertices"], corners["faces"])
+        return of_painting(folder.config(PAINTINGS[kind], kind), arrays["target"], weights, surface)
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"{path} holds no automaton: {error}") from error
 
@@ -155,22 +189,25 @@ def _of_run(config: NcaConfig, target: np.ndarray, weights: jax.Array | nca.Quan
     return Model(target, weights, "growing", settings, label, ABOUT[config.regime])
 
 
-def of_painting(config: Painting, target: np.ndarray, weights: jax.Array | None = None) -> Model:
+def of_painting(
+    config: Painting, target: np.ndarray, weights: jax.Array | None = None, surface: nca.Surface | None = None
+) -> Model:
     """The automaton of a configuration that is trained on a texture.
 
     Args:
         config: one of `PAINTINGS`.
         target: f32[H, W, 3].
         weights: f32[P]; zeros if not given.
+        surface: what it lives on, if that is no grid.
 
     Raises:
         ValueError: if a setting is out of range.
     """
     settings = {name: getattr(config, name) for name in SETTINGS[config.kind]}
     if weights is None:
-        weights = jnp.zeros(MAKE[config.kind](**settings).num_params)
+        weights = jnp.zeros(make_automaton(config.kind, settings, surface).num_params)
     about = f"{config.about}, {weights.size:,} numbers"
-    return Model(target, weights, config.kind, settings, Path(config.image).stem, about)
+    return Model(target, weights, config.kind, settings, Path(config.image).stem, about, surface)
 
 
 def pack(model: Model, path: str | Path, label: str | None = None, exact: bool = False) -> Path:
@@ -200,6 +237,8 @@ def pack(model: Model, path: str | Path, label: str | None = None, exact: bool =
         "automaton": np.array(json.dumps(about)),
         "target": np.round(255 * np.clip(model.target, 0, 1)).astype(np.uint8),
     }
+    if model.surface is not None:
+        arrays |= {"vertices": np.asarray(model.surface.vertices), "faces": np.asarray(model.surface.faces)}
     if isinstance(weights, nca.Quantized):
         arrays |= {"codes": np.asarray(weights.codes)}
         arrays |= {f"scale_{name}": np.asarray(scale) for name, scale in weights.scales.items()}
@@ -228,7 +267,8 @@ def _unpack(data: bytes, name: str) -> Model:
             weights = _codes(arrays) if scheme == "int8" else jnp.asarray(arrays["params"], jnp.float32)
             if "kind" not in about:  # as packed while all automata grew
                 about["settings"] = {name: about.pop(name) for name in SETTINGS["growing"]}
-            return Model(target, weights, **about)
+            surface = nca.surface(arrays["vertices"], arrays["faces"]) if "vertices" in arrays else None
+            return Model(target, weights, **about, surface=surface)
     except Exception as error:  # NumPy and zipfile raise half a dozen kinds
         said = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise RunError(f"{name} is not a packed automaton: {said}") from error

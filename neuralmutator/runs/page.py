@@ -57,7 +57,7 @@ def entry(model: Model) -> dict[str, Any]:
     """What the page's script knows of an automaton; its parameters are stored as `Model` has them.
 
     Raises:
-        ValueError: if the automaton has more than 16 channels.
+        ValueError: if the automaton has more than 16 channels, or is a reaction-diffusion on a mesh.
     """
     if model.channels > MOST_CHANNELS:
         raise ValueError(f"the page shows automata of at most {MOST_CHANNELS} channels, got {model.channels}")
@@ -73,6 +73,10 @@ def entry(model: Model) -> dict[str, Any]:
     if model.kind == "reaction":
         diffusion = np.repeat(np.asarray(model.settings["diffusion"], float), model.channels // 2)
         known |= {"diffusion": diffusion.tolist(), "decay": model.settings["decay"]}
+    if model.surface is not None:
+        if model.kind != "mesh":
+            raise ValueError(f"the page shows automata of kind {model.kind} on grids only")
+        known |= {"surface": surface_entry(np.asarray(model.surface.vertices), np.asarray(model.surface.faces))}
     weights = model.weights
     if not isinstance(weights, nca.Quantized):
         return known | {"params": _base64(np.asarray(weights, "<f4"))}

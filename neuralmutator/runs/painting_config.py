@@ -16,8 +16,6 @@ class Painting:
 
     image: tyro.conf.Positional[str] = "dots"
     """The texture: an image file, or dots, stripes, checks or voronoi, which are drawn."""
-    size: int = 64
-    """Height and width of the grid, cells."""
     steps: int = 1000
     """Training steps."""
     drops: tuple[int, int] = (500, 800)
@@ -31,7 +29,7 @@ class Painting:
     batch_size: int = 4
     """Rollouts in a training step."""
     pool_size: int = 128
-    """Grids in the pool."""
+    """Results of rollouts that are kept, to go on from."""
     renew: float = 1 / 8
     """Probability that one of a batch begins anew."""
     seed: int = 0
@@ -45,6 +43,8 @@ class TextureConfig(Painting):
     kind: ClassVar[str] = "texture"
     about: ClassVar[str] = "a texture automaton"
 
+    size: int = 64
+    """Height and width of the grid, cells."""
     channels: int = 12
     """Numbers in a cell; the first three are its colour."""
     hidden: int = 96
@@ -60,6 +60,8 @@ class MicroConfig(Painting):
     kind: ClassVar[str] = "micro"
     about: ClassVar[str] = "a µNCA"
 
+    size: int = 64
+    """Height and width of the grid, cells."""
     channels: int = 4
     """Numbers in a cell: 4, 6, 8 or 12, which make 68, 150, 264 or 588 parameters."""
 
@@ -71,6 +73,8 @@ class ReactionConfig(Painting):
     kind: ClassVar[str] = "reaction"
     about: ClassVar[str] = "a reaction-diffusion"
 
+    size: int = 64
+    """Height and width of the grid, cells."""
     channels: int = 16
     """Concentrations in a cell, an even number; the first three are its colour."""
     hidden: int = 64
@@ -81,7 +85,38 @@ class ReactionConfig(Painting):
     """How fast the first and the second half of the concentrations diffuse, 0 to 1."""
 
 
+@dataclass(frozen=True)
+class MeshConfig(Painting):
+    """A training of an automaton whose cells are the vertices of a mesh."""
+
+    kind: ClassVar[str] = "mesh"
+    about: ClassVar[str] = "an automaton on a mesh"
+
+    surface: str = "icosphere:16"
+    """What it is trained on: icosphere:N, torus:M,N, or a file (OBJ, PLY, GLB, STL, OFF)."""
+    lengths: tuple[int, int] = (16, 24)
+    """A rollout has at least the first and at most the second number of updates."""
+    batch_size: int = 1
+    """Rollouts in a training step."""
+    pool_size: int = 64
+    """Results of rollouts that are kept, to go on from."""
+    windows: int = 128
+    """Flat windows on the surface, by which it is compared with the image."""
+    seen: int = 8
+    """Windows that a training step sees."""
+    window_size: int = 24
+    """Height and width of a window, pixels."""
+    pixel: float = 0.75
+    """Distance of a window's pixels, mean lengths of an edge."""
+    channels: int = 16
+    """Numbers in a cell; the first three are its colour."""
+    hidden: int = 128
+    """Neurons of a cell's network."""
+    fire_rate: float = 0.5
+    """Probability that a cell changes in an update."""
+
+
 PAINTINGS: Mapping[str, type[Painting]] = {
-    config.kind: config for config in (TextureConfig, MicroConfig, ReactionConfig)
+    config.kind: config for config in (TextureConfig, MicroConfig, ReactionConfig, MeshConfig)
 }
 """The configuration of each kind."""

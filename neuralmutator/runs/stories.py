@@ -15,6 +15,7 @@ FILES = {
     "texture": "painting",
     "micro": "painting",
     "reaction": "painting",
+    "mesh": "painting",
 }
 """Where the story of each kind is: `STORY` of a file, or by its kind in `STORIES`."""
 

@@ -12,11 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import trimesh
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
-from neuralmutator.nca.surfaces import MOST_POSITION, MOST_VERTICES, Surface, surface
+from neuralmutator.nca.surfaces import MOST_POSITION, MOST_VERTICES, Surface, icosphere, surface, torus_surface
 
 KINDS = (".obj", ".ply", ".glb", ".stl", ".off")
 """Suffixes of files that are read."""
@@ -29,6 +26,25 @@ MOST_RAW = 6 * MOST_VERTICES
 
 MOST_NODES = 1000
 """Most objects in a scene."""
+
+
+def make_surface(name: str) -> Surface:
+    """A surface by its name: ``icosphere:16``, ``torus:96,48``, or a file, see `read_surface`.
+
+    Raises:
+        ValueError: if there is no such surface, or it cannot be used.
+    """
+    kind, _, numbers = name.partition(":")
+    if kind not in ("icosphere", "torus") or Path(name).is_file():
+        return read_surface(name)
+    wanted = 1 if kind == "icosphere" else 2
+    try:
+        sizes = [int(number) for number in numbers.split(",")]
+    except ValueError:
+        sizes = []
+    if len(sizes) != wanted:
+        raise ValueError(f"surface must be icosphere:N, torus:M,N or a file, got {name!r}")
+    return icosphere(*sizes) if kind == "icosphere" else torus_surface(*sizes)
 
 
 def read_surface(path: str | Path) -> Surface:
@@ -52,6 +68,8 @@ def read_surface(path: str | Path) -> Surface:
     if path.stat().st_size > MOST_BYTES:
         raise ValueError(f"{path} must be at most {MOST_BYTES >> 20} MiB large, got {path.stat().st_size >> 20} MiB")
     data = path.read_bytes()
+    import trimesh
+
     try:
         {".obj": _check_obj, ".ply": _check_ply, ".glb": _check_glb, ".stl": _check_stl, ".off": _check_off}[kind](data)
         read = trimesh.load_mesh(
@@ -167,6 +185,9 @@ def _outward(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.nd
     In a graph of all faces and all faces turned over, those that fit together at an edge are joined. A piece and its
     reverse are two components of it, and one of the two is taken. They are one component where a surface has one side.
     """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     count = len(faces)
     ends = np.stack([faces, np.roll(faces, -1, 1)], -1).reshape(-1, 2)
     low, high = np.sort(ends, axis=1).T

@@ -135,3 +135,23 @@ def test_the_same_key_gives_the_same_charts_and_another_others():
 def test_options_out_of_range(options, message):
     with pytest.raises(ValueError, match=message):
         nca.surface_charts(SURFACES[0], **({"key": jax.random.key(0)} | options))
+
+
+def test_a_sphere_from_afar():
+    sphere = nca.icosphere(6)
+    view = nca.surface_view(sphere, 64, direction=(0.0, 0.0, 1.0))
+    seen = np.asarray(view.light) > 0
+    assert seen.mean() == pytest.approx(np.pi * 0.47**2, rel=0.03)  # a disc of 0.47 of the picture
+    assert float(view.light[32, 32]) > 0.99 and float(view.light[seen].min()) < 0.6
+    # Where a pixel is, the front of the unit sphere has this place.
+    places = np.asarray(nca.chart_images(view.charts, sphere.vertices)[0])[seen]
+    rows, columns = np.nonzero(seen)
+    np.testing.assert_allclose(places[:, 0], (columns - 31.5) / (0.47 * 64), atol=0.03)
+    np.testing.assert_allclose(places[:, 1], -(rows - 31.5) / (0.47 * 64), atol=0.03)
+    assert (places[:, 2] > -0.05).all()
+    picture = nca.view_image(view, jnp.full_like(sphere.vertices, 0.5))
+    assert picture.shape == (64, 64, 3) and float(picture[0, 0, 0]) == 1 and 0.49 < float(picture[32, 32, 0]) <= 0.5
+    top = int(np.argmax(sphere.vertices[:, 1]))
+    np.testing.assert_allclose(view.places[top], (31.5 - 0.47 * 64, 31.5), atol=1.5)
+    with pytest.raises(ValueError, match="direction must be three numbers that are not all 0"):
+        nca.surface_view(sphere, 64, (0, 0, 0))

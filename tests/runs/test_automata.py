@@ -163,7 +163,7 @@ def test_a_folder_is_meant_before_what_is_bundled(tmp_path, monkeypatch):
 
 def test_a_folder_of_another_kind(tmp_path):
     RunFolder.create(tmp_path / "run", "evolution", Config(env="CartPole-v1"))
-    with pytest.raises(RunError, match="kind 'evolution', not 'nca'"):
+    with pytest.raises(RunError, match="kind 'evolution', which trains no automaton"):
         load(tmp_path / "run")
     with pytest.raises(RunError, match="is not a run folder"):
         load(tmp_path / "nowhere")

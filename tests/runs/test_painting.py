@@ -13,8 +13,9 @@ from neuralmutator.runs import execute
 from neuralmutator.runs.automata import load, pack
 from neuralmutator.runs.errors import InterruptedRunError, RunError
 from neuralmutator.runs.film import FilmConfig, film
+from neuralmutator.runs.page import page
 from neuralmutator.runs.painting import build_run
-from neuralmutator.runs.painting_config import MicroConfig, ReactionConfig, TextureConfig
+from neuralmutator.runs.painting_config import MeshConfig, MicroConfig, ReactionConfig, TextureConfig
 
 SHARED = {"size": 56, "image_size": 56, "steps": 4, "drops": (2, 3), "lengths": (2, 3), "batch_size": 1, "pool_size": 2}
 SMALL = MicroConfig("stripes", **SHARED)
@@ -66,6 +67,37 @@ def test_it_is_filmed(finished):
         film(model, FilmConfig(steps=3, angle=30.0))
 
 
+MESH = MeshConfig(
+    "dots",
+    image_size=56,
+    steps=4,
+    drops=(2, 3),
+    lengths=(2, 3),
+    batch_size=1,
+    pool_size=2,
+    surface="icosphere:5",
+    windows=3,
+    seen=2,
+    window_size=20,
+    pixel=0.2,
+    channels=4,
+    hidden=6,
+)
+
+
+def test_on_a_mesh(tmp_path):
+    result = train(MESH, tmp_path / "run")
+    assert result["num_params"] == 20 * 6 + 6 + 6 * 4 + 4
+    model = load(tmp_path / "run")
+    assert model.kind == "mesh" and model.surface.num_vertices == 252
+    again = load(pack(model, tmp_path / "a.npz"))
+    np.testing.assert_array_equal(again.surface.neighbours, model.surface.neighbours)
+    frames = film(again, FilmConfig(steps=2, damage="left", damage_at=1, size=32))
+    assert frames.shape == (3, 32, 32, 3) and (frames[0][0, 0] == 255).all() and (frames[1] != frames[2]).any()
+    data = json.loads(page([again]).split("const MODELS = ")[1].split(";\n")[0])
+    assert data[0]["surface"]["count"] == 252
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "config",
@@ -73,6 +105,7 @@ def test_it_is_filmed(finished):
         SMALL,
         TextureConfig("dots", **SHARED, channels=4, hidden=6),
         ReactionConfig("checks", **SHARED, channels=6, hidden=8),
+        MESH,
     ],
 )
 def test_a_stopped_run_goes_on_with_the_same_bits(tmp_path, config):
@@ -120,6 +153,24 @@ def test_a_file_of_ones_own(tmp_path):
 def test_bad_input_leaves_no_folder(tmp_path, change, message):
     with pytest.raises(ValueError, match=message):
         train(dataclasses.replace(SMALL, **change), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"surface": "icosphere:0"}, r"frequency must be .* at least 1, got 0"),
+        ({"surface": "icosphere"}, "surface must be icosphere:N, torus:M,N or a file, got 'icosphere'"),
+        ({"surface": "nowhere.obj"}, "there is no file nowhere.obj"),
+        ({"surface": "sphere"}, "must be a file that ends in .obj"),
+        ({"window_size": 12}, r"window_size must be .* at least 20, got 12"),
+        ({"seen": 4}, r"windows must be .* at least 4, got 3"),
+        ({"pixel": 2.0}, "size and pixel must be smaller for this surface"),
+    ],
+)
+def test_a_bad_mesh_leaves_no_folder(tmp_path, change, message):
+    with pytest.raises(ValueError, match=message):
+        train(dataclasses.replace(MESH, **change), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
