@@ -37,6 +37,29 @@ def test_voronoi_cells_fit_at_the_border():
     assert not np.array_equal(image, patterns.voronoi(64, cells=20, seed=1))
 
 
+def test_bricks_are_twice_as_long_as_high():
+    mortar = patterns.bricks(64, height=8, joint=2)[..., 1] > 0.6
+    assert mortar[0].all() and mortar[8].all() and not mortar[4].all()
+    assert mortar[4, 0] and mortar[4, 16] and not mortar[4, 8] and mortar[12, 8] and not mortar[12, 0]
+
+
+@pytest.mark.parametrize(("name", "period"), [("weave", 16), ("scales", 16), ("waves", 32), ("bricks", 16)])
+def test_patterns_repeat(name, period):
+    image = patterns.PATTERNS[name](96)
+    np.testing.assert_allclose(image[:, period:], image[:, :-period], atol=1e-4)
+    np.testing.assert_allclose(image[period:], image[:-period], atol=1e-4)
+
+
+def test_walls_of_a_labyrinth_are_as_far_apart_as_they_should():
+    image = patterns.labyrinth(128, period=10)[..., 0].astype(float)
+    power = np.abs(np.fft.fft2(image - image.mean())) ** 2
+    frequency = np.hypot(np.fft.fftfreq(128)[:, None], np.fft.fftfreq(128))
+    order = np.argsort(frequency, axis=None)
+    halfway = np.searchsorted(power.ravel()[order].cumsum(), power.sum() / 2)
+    assert frequency.ravel()[order][halfway] == pytest.approx(0.1, rel=0.1)
+    assert np.abs(image[0] - image[-1]).mean() < 2 * np.abs(np.diff(image, axis=0)).mean()
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
