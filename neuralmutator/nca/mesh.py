@@ -29,8 +29,9 @@ def perceive_surface(
     The article's automata can be told how dense a pattern is and how it is turned. Its code does not show how, and
     the two forms here are ours. A pattern that is d times as dense has d times the gradient and d² times the
     curvature, so the three differences along directions are divided by d and the sum of differences by d²: the cells
-    then perceive what they know, and draw it d times as dense. Below 1 the sum grows, and an automaton
-    may explode: one that paints dots did at 0.85, not from 0.9 to 1.6. An angle turns the three differences about a vertex's normal, so no axes in tangent planes are chosen.
+    then perceive what they know, and draw it d times as dense. Below 1 the sum grows, and an automaton may explode: one
+    that paints dots did at 0.85, not from 0.9 to 1.6. An angle turns the three differences about a vertex's normal, so
+    no axes in tangent planes are chosen.
 
     Args:
         surface: from `nca.surface`.
