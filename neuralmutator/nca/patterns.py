@@ -7,17 +7,18 @@ import numpy as np
 from neuralmutator.core import check
 
 
-def dots(size: int = 128, period: float = 16, radius: float = 4.5) -> np.ndarray:
+def dots(size: int = 128, period: float = 16, radius: float | None = None) -> np.ndarray:
     """Red dots on cream, in a lattice of equilateral triangles but for rounding: rows half a period apart.
 
     Args:
         size: height and width, pixels.
         period: between dots of a row, pixels.
-        radius: of a dot, pixels.
+        radius: of a dot, pixels; 9/32 of the period if not given.
 
     Raises:
         ValueError: if a number is out of range.
     """
+    radius = 9 / 32 * period if radius is None else radius
     check.whole(3, size=size)
     check.number(0, open_low=True, period=period, radius=radius)
     y, x = np.mgrid[:size, :size].astype(np.float32)
@@ -179,7 +180,7 @@ def labyrinth(size: int = 128, period: float = 10, seed: int = 0) -> np.ndarray:
     return _mix(np.clip(1.5 * wave / wave.std() + 0.5, 0, 1), (0.95, 0.6, 0.15), (0.1, 0.08, 0.1))
 
 
-PATTERNS: Mapping[str, Callable[[int], np.ndarray]] = {
+PATTERNS: Mapping[str, Callable[..., np.ndarray]] = {
     "dots": dots,
     "stripes": stripes,
     "checks": checks,

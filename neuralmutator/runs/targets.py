@@ -65,7 +65,8 @@ def load_texture(name: str, size: int = 128) -> np.ndarray:
     """A square texture.
 
     Args:
-        name: a file, or one of `nca.patterns.PATTERNS`, which are drawn.
+        name: a file; or one of `nca.patterns.PATTERNS`, which are drawn, and its scale if wanted: ``dots:10`` has dots
+            ten pixels apart.
         size: its side. The middle is taken of an image that is not square; a larger one is made smaller.
 
     Returns:
@@ -77,8 +78,9 @@ def load_texture(name: str, size: int = 128) -> np.ndarray:
     check.whole(LEAST_TEXTURE, image_size=size)
     if size > MOST_CELLS:
         raise ValueError(f"image_size must be at most {MOST_CELLS}, got {size}")
-    if name in PATTERNS and not Path(name).exists():
-        return PATTERNS[name](size)
+    pattern, _, scale = name.partition(":")
+    if pattern in PATTERNS and not Path(name).exists():
+        return PATTERNS[pattern](size, *([_number(name, scale)] if ":" in name else []))
     if not Path(name).is_file():
         raise ValueError(f"image must be an image file or one of {', '.join(PATTERNS)}, got {name!r}")
     image = _open(Path(name)).convert("RGB")
@@ -86,6 +88,13 @@ def load_texture(name: str, size: int = 128) -> np.ndarray:
         raise ValueError(f"{name} must be at least {LEAST_TEXTURE} pixels wide and high, got {image.size}")
     side = min(size, *image.size)
     return np.asarray(ImageOps.fit(image, (side, side), Image.Resampling.LANCZOS), np.float32) / 255
+
+
+def _number(name: str, text: str) -> float:
+    try:
+        return int(text) if text.isdigit() else float(text)
+    except ValueError as error:
+        raise ValueError(f"image {name!r} must end in a number after its colon, as in dots:10") from error
 
 
 def _read(name: str) -> Image.Image:

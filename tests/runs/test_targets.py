@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from neuralmutator.nca import patterns
 from neuralmutator.runs import targets
 from neuralmutator.runs.targets import load_target, load_texture
 
@@ -75,6 +76,11 @@ def test_a_texture_is_the_middle_of_an_image(tmp_path):
     Image.fromarray(np.repeat(np.repeat(picture, 2, 0), 2, 1)).save(tmp_path / "b.png")
     np.testing.assert_allclose(load_texture(str(tmp_path / "b.png"), 60), texture, atol=0.01)
     assert load_texture("dots", 64).shape == (64, 64, 3)
+    np.testing.assert_array_equal(load_texture("dots:10", 64), patterns.dots(64, period=10))
+    np.testing.assert_array_equal(load_texture("checks:4", 64), patterns.checks(64, side=4))
+    for bad, said in (("dots:", "must end in a number"), ("dots:x", "must end in a number"), ("dots:0", "period must")):
+        with pytest.raises(ValueError, match=said):
+            load_texture(bad, 64)
     with pytest.raises(ValueError, match="image_size must be at most 512, got 600"):
         load_texture("dots", 600)
     (tmp_path / "c.png").write_text("no picture")
