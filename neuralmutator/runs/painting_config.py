@@ -15,8 +15,8 @@ class Painting:
     about: ClassVar[str]
 
     image: tyro.conf.Positional[str] = "dots"
-    """The texture: an image file; or dots, stripes, checks, voronoi, bricks, weave, scales, waves or labyrinth, which are
-    drawn, with a number for their scale if wanted (dots:10)."""
+    """The texture: an image file; or dots, stripes, checks, voronoi, bricks, weave, scales, waves or labyrinth, which
+    are drawn, with a number for their scale if wanted (dots:10)."""
     steps: int = 1000
     """Training steps."""
     drops: tuple[int, int] = (500, 800)
