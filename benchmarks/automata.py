@@ -23,7 +23,7 @@ from rich.table import Table
 from neuralmutator import nca, rollout
 from neuralmutator.core import each
 from neuralmutator.plots.nca import film_strip
-from neuralmutator.runs.automata import BUNDLED, Model, load
+from neuralmutator.runs.automata import GROWING, Model, load
 from neuralmutator.runs.film import FilmConfig, film
 
 MOMENTS = (64, 80, 96, 200, 500, 1000, 10_000)
@@ -39,7 +39,7 @@ LONG_AFTER, FURTHEST = 800, 3
 class Options:
     """What is measured, and how often."""
 
-    runs: tyro.conf.Positional[tuple[str, ...]] = BUNDLED
+    runs: tyro.conf.Positional[tuple[str, ...]] = GROWING
     """Run folders, packed automata, or bundled ones by name."""
     trials: int = 10
     """Growths per number."""

@@ -10,13 +10,14 @@ from neuralmutator import nca as automata
 from neuralmutator.cli.options import RunOptions, prepare_jax, run_story
 from neuralmutator.plots.nca import film_frames
 from neuralmutator.plots.video import check_video, write_video
-from neuralmutator.runs.automata import BUNDLED, load, pack
+from neuralmutator.runs.automata import GROWING, PAINTED, Model, load, pack
 from neuralmutator.runs.errors import construction
 from neuralmutator.runs.film import FilmConfig, film
 from neuralmutator.runs.foreign import Order, import_automaton
 from neuralmutator.runs.nca_config import NcaConfig
 from neuralmutator.runs.page import write_page
 from neuralmutator.runs.painting_config import MeshConfig, MicroConfig, ReactionConfig, TextureConfig
+from neuralmutator.runs.surfaces import make_surface
 from neuralmutator.runs.targets import load_target
 
 
@@ -80,8 +81,10 @@ class Film:
     """Film an automaton: how it begins, is damaged and recovers, or grows turned."""
 
     run: tyro.conf.Positional[str]
-    """A run folder, a packed automaton, or growing, persistent or regenerating, which are bundled."""
+    """A run folder, a packed automaton, or a bundled one by name, such as regenerating or mesh-dots."""
     config: Annotated[FilmConfig, tyro.conf.arg(name="")]
+    surface: str | None = None
+    """Another surface for an automaton on a mesh or a reaction-diffusion: icosphere:N, torus:M,N, or a file."""
     output: Path = Path("film.mp4")
     """The film, .mp4 or .gif."""
     scale: int | None = None
@@ -93,7 +96,7 @@ class Film:
 class Page:
     """Write one self-contained web page on which automata grow, and are painted, erased and turned by hand."""
 
-    runs: tyro.conf.Positional[tuple[str, ...]] = BUNDLED[::-1]
+    runs: tyro.conf.Positional[tuple[str, ...]] = GROWING[::-1] + PAINTED
     """Run folders, packed automata, or bundled ones by name; all that are bundled if none is given."""
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("page.html")
     """The page."""
@@ -115,6 +118,8 @@ class Pack:
     """What the automaton is called; what it grows and how it was trained if not given."""
     exact: bool = False
     """Keep the parameters as they are: three times as large."""
+    surface: str | None = None
+    """Put an automaton on a mesh onto another one: icosphere:N, torus:M,N, or a file."""
 
 
 @dataclass(frozen=True)
@@ -184,11 +189,15 @@ def _train(options: Growing | Texture | Micro | Reaction | Mesh) -> int:
     return 0
 
 
+def _on(surface: str | None, model: Model) -> Model:
+    return model if surface is None else replace(model, surface=make_surface(surface))
+
+
 def _film(options: Film) -> int:
     check_video(options.output, options.fps)
     if options.scale is not None and options.scale < 1:
         raise ValueError(f"scale must be at least 1, got {options.scale}")
-    frames = film(load(options.run), options.config)
+    frames = film(_on(options.surface, load(options.run)), options.config)
     scale = options.scale or max(round(430 / frames.shape[2]), 1)
     print(write_video(film_frames(frames, scale), options.output, options.fps))
     return 0
@@ -206,7 +215,7 @@ def _page(options: Page) -> int:
 
 
 def _pack(options: Pack) -> int:
-    path = pack(load(options.run), options.output, options.label, options.exact)
+    path = pack(_on(options.surface, load(options.run)), options.output, options.label, options.exact)
     print(f"{path}: {path.stat().st_size / 1000:.1f} kB")
     return 0
 

@@ -1,6 +1,6 @@
 """Neural cellular automata: cells that all run one small network and grow images, paint textures, react and diffuse."""
 
-from neuralmutator.nca import textures
+from neuralmutator.nca import patterns, textures
 from neuralmutator.nca.cells import Automaton, Rule, automaton, first_colours, per_variable, random_cells
 from neuralmutator.nca.charts import Charts, View, chart_images, surface_charts, surface_view, view_image
 from neuralmutator.nca.damage import Damage, cut, disc, random_disc
@@ -61,6 +61,7 @@ __all__ = [
     "micro",
     "on_mesh",
     "paint",
+    "patterns",
     "per_variable",
     "perceive",
     "perceive_micro",

@@ -24,8 +24,18 @@ from neuralmutator.runs.painting_config import PAINTINGS, Painting
 from neuralmutator.runs.serialise import from_dict
 from neuralmutator.runs.targets import MOST_CELLS
 
-BUNDLED = ("growing", "persistent", "regenerating")
-"""Automata that come with the package, one of each regime, which all grow a lizard."""
+GROWING = ("growing", "persistent", "regenerating")
+"""Automata that come with the package and grow a lizard, one of each regime."""
+
+PAINTED = (
+    *("texture-dots", "reaction-dots", "mesh-dots", "mesh-stripes"),
+    *("micro-dots", "micro-stripes", "micro-checks", "micro-voronoi", "micro-bricks", "micro-weave"),
+    *("micro-scales", "micro-waves", "micro-labyrinth", "micro-brick", "micro-grass", "micro-gravel"),
+)
+"""Those that paint a texture."""
+
+BUNDLED = GROWING + PAINTED
+"""All automata that come with the package."""
 
 ABOUT = {
     "growing": "grows from the seed; knows nothing of what comes after",
