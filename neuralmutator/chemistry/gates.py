@@ -84,7 +84,8 @@ def logic(
     if len(truth) != 2 ** len(inputs) or not set(truth) <= {0, 1}:
         raise ValueError(f"truth must be {2 ** len(inputs)} values of 0 and 1, got {tuple(truth)}")
     for name, value in supplies.items():
-        check.number(0, **{f"supplies[{name!r}]": value})
+        if not 0 <= value < np.inf:
+            raise ValueError(f"supplies must be finite and at least 0, got {value!r} for {name}")
     check.number(0, 0.5, open_high=True, noise=noise)
     places = np.array([reactions.species.index(name) for name in inputs])
     basis = np.zeros(len(reactions.species), np.float32)

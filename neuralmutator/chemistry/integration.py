@@ -2,17 +2,16 @@
 
 A step is one of Runge and Kutta's. Every stage adds a combination of reactions to the concentrations, so all sums that
 no reaction changes are kept, but a species may become negative where the step is too long for it. Clipping it would
-create matter. Instead the step is then mixed with another, which is of first order but never negative, for no species
-can lose more than it has:
+create matter. Instead:
 
-1. *Turnover* d_s: how often a species would be used up in a step at the speed that it has now.
-2. The fallback slows each reaction to the least ``1 / (1 + 1.01 d_s)`` of the species that meet in it. This is an
-   explicit relative of the schemes of Patankar, and one factor per reaction keeps all conservation laws.
-3. ``x + low + mixing (high - low)`` with the largest mixing of 0 to 1 that leaves every species at least a thousandth
-   of itself, at every stage (Zhang and Shu's limiter, over species instead of cells); 0 from a turnover of 2 on.
+1. *Turnover* is how often a species would be used up in a step at the speed that it has now. A step in which one has
+   more than 0.9 is shortened, and the times of a `Course` say so. Then one step of Euler's cannot make any negative.
+2. Where Runge and Kutta's still does, at any stage, it is mixed with Euler's: ``x + low + mixing (high - low)``, the
+   largest mixing of 0 to 1 that leaves every species a thousandth of itself (Zhang and Shu's limiter, over species
+   instead of cells). One number for all species keeps all sums, and rest stays where the equations have it.
 
-Where the mixing is 1, which is everywhere if the step suits the network, this *is* Runge and Kutta's scheme. `Course`
-says how many steps were mixed. Sums are compensated (Kahan), so rounding does not add up in long runs.
+Where the step suits the network, this *is* Runge and Kutta's scheme; `Course` counts the other steps. Sums are
+compensated (Kahan), so that rounding does not add up in long runs of float32.
 """
 
 from functools import reduce
@@ -25,19 +24,19 @@ import numpy as np
 from neuralmutator.chemistry.kinetics import Kinetics, concentration_products, product
 from neuralmutator.core import check
 
+MOST_TURNOVER = 0.9
+"""Share of a species that one step of Euler's may take."""
+
 LEAST = 1e-3
 """Share of a species that a step leaves at least; far above rounding, so that a concentration cannot round below 0."""
-
-MARGIN = 1.01
-"""The fallback leaves a hundredth at least, so that a mixing that leaves `LEAST` always exists."""
 
 
 class Course(NamedTuple):
     """Concentrations over time."""
 
-    times: jax.Array  # f32[T] from the start, which is not among them
+    times: jax.Array  # f32[T] from the start, which is not among them; less than asked for if steps were shortened
     concentrations: jax.Array  # f32[T, S], at least 0; all inf from when on the network has exploded
-    limited: jax.Array  # f32[] share of steps that were not Runge and Kutta's alone: 0 if `dt` is short enough
+    limited: jax.Array  # f32[] share of steps that were shortened or mixed: 0 if `dt` is short enough
 
 
 class Speeds(NamedTuple):
@@ -56,33 +55,31 @@ def speeds(kinetics: Kinetics, rates: jax.Array) -> Speeds:
     return Speeds(kinetics, kinetics.stoichiometry @ events, losses, events)
 
 
-def increment(speeds: Speeds, x: jax.Array, dt: float) -> tuple[jax.Array, jax.Array]:
-    """What one step adds to concentrations f32[S], and whether it was limited, bool[]."""
+def increment(speeds: Speeds, x: jax.Array, dt: float) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """What one step adds to concentrations f32[S], by how much it is shorter than `dt`, and whether it was limited."""
     kinetics, drift, losses, events = speeds
     found = product(kinetics.meets, x) + kinetics.absent  # [M, Q] concentration of each molecule that meets
+    turnover = dt * jnp.max(jnp.sum(losses * _product_of_others(found)[:, :, None], axis=(0, 1)))
+    fast = turnover > MOST_TURNOVER
+    h = dt * jnp.where(fast, MOST_TURNOVER / jnp.where(fast, turnover, 1.0), 1.0)
+
     c_1 = reduce(jnp.multiply, found)
-    turnover = dt * jnp.sum(losses * _product_of_others(found)[:, :, None], axis=(0, 1))
-    fastest = jnp.max(turnover)
-
-    kept = 1 / (1 + MARGIN * turnover)
-    low = dt * c_1 * reduce(jnp.minimum, product(kinetics.meets, kept) + kinetics.absent)
-
-    h = jnp.where(fastest < 2, dt, 0.0)  # a longer one would be thrown away, and may overflow first
-    x_2 = x + h / 2 * product(drift, c_1)
+    k_1 = product(drift, c_1)
+    x_2 = x + h / 2 * k_1
     c_2 = concentration_products(kinetics, x_2)
     x_3 = x + h / 2 * product(drift, c_2)
     c_3 = concentration_products(kinetics, x_3)
     x_4 = x + h * product(drift, c_3)
-    high = h / 6 * (c_1 + 2 * (c_2 + c_3) + concentration_products(kinetics, x_4))
+    high = (c_1 + 2 * (c_2 + c_3) + concentration_products(kinetics, x_4)) / 6
 
-    worst = jnp.minimum(jnp.minimum(x_2, x_3), jnp.minimum(x_4, x + product(drift, high)))
+    after_low = x + h * k_1
+    worst = jnp.minimum(jnp.minimum(x_2, x_3), jnp.minimum(x_4, x + h * product(drift, high)))
     below = worst < LEAST * x
-    after_low = x + product(drift, low)
     room = jnp.where(below, (after_low - LEAST * x) / jnp.where(below, after_low - worst, 1.0), 1.0)
-    mixing = jax.lax.stop_gradient(jnp.clip(jnp.minimum(jnp.min(room), 2 - fastest), 0.0, 1.0))
-    limited = ~(mixing >= 1)
-    extents = events @ jnp.where(limited, low + mixing * (high - low), high)
-    return kinetics.stoichiometry @ extents, limited
+    mixing = jax.lax.stop_gradient(jnp.clip(jnp.min(room), 0.0, 1.0))
+    mixed = ~(mixing >= 1)
+    extents = h * (events @ jnp.where(mixed, c_1 + mixing * (high - c_1), high))
+    return kinetics.stoichiometry @ extents, dt - h, fast | mixed
 
 
 def integrate(kinetics: Kinetics, rates: jax.Array, start: jax.Array, dt: float, steps: int, every: int = 1) -> Course:
@@ -94,7 +91,7 @@ def integrate(kinetics: Kinetics, rates: jax.Array, start: jax.Array, dt: float,
         kinetics: of the reactions.
         rates: f32[R], at least 0.
         start: f32[S] concentrations at time 0, at least 0.
-        dt: length of a step. It suits the network if a reaction uses up a species in no less than about two steps.
+        dt: length of a step. It suits the network if no species is used up, at the speed that it has, within a step.
         steps: how many steps are made; a multiple of `every`.
         every: steps between two concentrations that are kept.
 
@@ -110,23 +107,24 @@ def integrate(kinetics: Kinetics, rates: jax.Array, start: jax.Array, dt: float,
         check_amounts(name, value, length)
     known = speeds(kinetics, jnp.asarray(rates, jnp.float32))
 
-    def step(carry: tuple[jax.Array, jax.Array], _: None) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
-        x, missing = carry
-        change, limited = increment(known, x, dt)
+    def step(carry: tuple[jax.Array, ...], _: None) -> tuple[tuple[jax.Array, ...], jax.Array]:
+        x, missing, late = carry
+        change, shorter, limited = increment(known, x, dt)
         change = change + missing
         after = x + change
         missing = jax.lax.stop_gradient(change - (after - x))
         exploded = ~jnp.all(jnp.isfinite(after))
-        return (jnp.where(exploded, jnp.inf, after), jnp.where(exploded, 0.0, missing)), limited
+        return (jnp.where(exploded, jnp.inf, after), jnp.where(exploded, 0.0, missing), late + shorter), limited
 
-    def kept(carry: tuple[jax.Array, jax.Array], _: None) -> tuple[tuple[jax.Array, jax.Array], tuple]:
+    def kept(carry: tuple[jax.Array, ...], _: None) -> tuple[tuple[jax.Array, ...], tuple[jax.Array, ...]]:
         carry, limited = jax.lax.scan(step, carry, None, length=every)
-        return carry, (carry[0], jnp.mean(limited))
+        return carry, (carry[0], carry[2], jnp.mean(limited))
 
     start = jnp.asarray(start, jnp.float32)
-    first = start, jnp.zeros_like(start)
-    _, (courses, limited) = jax.lax.scan(kept, first, None, length=steps // every)
-    return Course(dt * every * (1 + jnp.arange(steps // every)), courses, jnp.mean(limited))
+    first = start, jnp.zeros_like(start), jnp.zeros((), jnp.float32)
+    _, (courses, late, limited) = jax.lax.scan(kept, first, None, length=steps // every)
+    planned = dt * every * (1 + jnp.arange(steps // every, dtype=jnp.float32))
+    return Course(planned - late, courses, jnp.mean(limited))
 
 
 def check_amounts(name: str, value: jax.Array, length: int) -> None:

@@ -75,11 +75,11 @@ class Chambers(NamedTuple):
 
     reactions: Reactions  # species "A@left", chamber by chamber; then a membrane's two directions, by edge and species
     rates: Callable[..., jax.Array]  # (rates [R] or [C, R], permeability [S] or [E, S]) -> those of the large network
-    count: int  # C chambers
+    names: tuple[str, ...]  # C chambers
 
     def stack(self, x: jax.Array) -> jax.Array:
         """Concentrations [..., C S] of the large network as [..., C, S]."""
-        return x.reshape(*x.shape[:-1], self.count, -1)
+        return x.reshape(*x.shape[:-1], len(self.names), -1)
 
 
 def chambers(reactions: Reactions, names: Iterable[str], edges: Sequence[tuple[str, str]]) -> Chambers:
@@ -115,4 +115,4 @@ def chambers(reactions: Reactions, names: Iterable[str], edges: Sequence[tuple[s
         through = jnp.broadcast_to(permeability, (len(ends), width)).ravel()
         return jnp.concatenate([in_all, jnp.repeat(through, 2)])
 
-    return Chambers(large, rates_of, count)
+    return Chambers(large, rates_of, names)
