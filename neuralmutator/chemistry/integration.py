@@ -6,12 +6,13 @@ create matter. Instead:
 
 1. *Turnover* is how often a species would be used up in a step at the speed that it has now. A step in which one has
    more than 0.9 is shortened, and the times of a `Course` say so. Then one step of Euler's cannot make any negative.
-2. Where Runge and Kutta's still does, at any stage, it is mixed with Euler's: ``x + low + mixing (high - low)``, the
-   largest mixing of 0 to 1 that leaves every species a thousandth of itself (Zhang and Shu's limiter, over species
-   instead of cells). One number for all species keeps all sums, and rest stays where the equations have it.
+2. Where Runge and Kutta's still would, it is mixed with Euler's: ``low + mixing (high - low)``, the largest mixing of 0
+   to 1 that leaves every species a thousandth of what it had and got (Zhang and Shu's limiter, over species instead of
+   cells). One number for all species keeps all sums, and rest stays where the equations have it.
 
 Where the step suits the network, this *is* Runge and Kutta's scheme; `Course` counts the other steps. Sums are
-compensated (Kahan), so that rounding does not add up in long runs of float32.
+compensated, so that in float32 rounding does not add up over long runs: those over reactions, which is where fast ones
+that nearly balance would leak, and those over steps (Kahan).
 """
 
 from functools import reduce
@@ -28,7 +29,7 @@ MOST_TURNOVER = 0.9
 """Share of a species that one step of Euler's may take."""
 
 LEAST = 1e-3
-"""Share of a species that a step leaves at least; far above rounding, so that a concentration cannot round below 0."""
+"""Share of a species that a mixed step leaves at least; far above rounding, so that none can round below 0."""
 
 
 class Course(NamedTuple):
@@ -44,42 +45,68 @@ class Speeds(NamedTuple):
 
     kinetics: Kinetics
     drift: jax.Array  # f32[S, Q] what a complex changes per its product of concentrations
-    losses: jax.Array  # f32[M, Q, S] what it takes of a species, at the place of that species' first molecule
+    gains: jax.Array  # f32[S, Q] its positive part, reaction by reaction
+    losses: jax.Array  # f32[M, Q, S] its negative part, at the place of the species' first molecule
     events: jax.Array  # f32[R, Q] events of a reaction
 
 
 def speeds(kinetics: Kinetics, rates: jax.Array) -> Speeds:
     """What a step needs of kinetics and rates f32[R]."""
     events = rates[:, None] * kinetics.complexes
-    losses = kinetics.first * (jnp.maximum(-kinetics.stoichiometry, 0.0) @ events).T
-    return Speeds(kinetics, kinetics.stoichiometry @ events, losses, events)
+    gains, losses = (jnp.maximum(sign * kinetics.stoichiometry, 0.0) @ events for sign in (1, -1))
+    return Speeds(kinetics, gains - losses, gains, kinetics.first * losses.T, events)
 
 
 def increment(speeds: Speeds, x: jax.Array, dt: float) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """What one step adds to concentrations f32[S], by how much it is shorter than `dt`, and whether it was limited."""
-    kinetics, drift, losses, events = speeds
+    """One step: events f32[R], by how much it is shorter than `dt`, and whether it is limited."""
+    kinetics, drift, gains, losses, events = speeds
     found = product(kinetics.meets, x) + kinetics.absent  # [M, Q] concentration of each molecule that meets
     turnover = dt * jnp.max(jnp.sum(losses * _product_of_others(found)[:, :, None], axis=(0, 1)))
     fast = turnover > MOST_TURNOVER
     h = dt * jnp.where(fast, MOST_TURNOVER / jnp.where(fast, turnover, 1.0), 1.0)
 
-    c_1 = reduce(jnp.multiply, found)
-    k_1 = product(drift, c_1)
-    x_2 = x + h / 2 * k_1
-    c_2 = concentration_products(kinetics, x_2)
-    x_3 = x + h / 2 * product(drift, c_2)
-    c_3 = concentration_products(kinetics, x_3)
-    x_4 = x + h * product(drift, c_3)
-    high = (c_1 + 2 * (c_2 + c_3) + concentration_products(kinetics, x_4)) / 6
+    def stage(share: float, c: jax.Array) -> tuple[jax.Array, jax.Array]:
+        there = x + share * h * product(drift, c)
+        below = there < 0
+        return concentration_products(kinetics, jnp.where(below, 0.0, there)), jnp.any(below)
 
-    after_low = x + h * k_1
-    worst = jnp.minimum(jnp.minimum(x_2, x_3), jnp.minimum(x_4, x + h * product(drift, high)))
-    below = worst < LEAST * x
-    room = jnp.where(below, (after_low - LEAST * x) / jnp.where(below, after_low - worst, 1.0), 1.0)
-    mixing = jax.lax.stop_gradient(jnp.clip(jnp.min(room), 0.0, 1.0))
+    low = reduce(jnp.multiply, found)
+    c_2, below_2 = stage(0.5, low)
+    c_3, below_3 = stage(0.5, c_2)
+    c_4, below_4 = stage(1.0, c_3)
+    high = (low + 2 * (c_2 + c_3) + c_4) / 6
+
+    # What a species has above LEAST times what it had and got is linear in the mixing, and positive for Euler's step.
+    spare_low, spare_high = ((1 - LEAST) * x + h * (product(drift, c) - LEAST * product(gains, c)) for c in (low, high))
+    short = spare_high < 0
+    mixings = jnp.where(short, spare_low / jnp.where(short, spare_low - spare_high, 1.0), 1.0)
+    mixing = jax.lax.stop_gradient(jnp.clip(jnp.min(mixings), 0.0, 1.0))
     mixed = ~(mixing >= 1)
-    extents = h * (events @ jnp.where(mixed, c_1 + mixing * (high - c_1), high))
-    return kinetics.stoichiometry @ extents, dt - h, fast | mixed
+    extents = h * (events @ jnp.where(mixed, low + mixing * (high - low), high))
+    return extents, dt - h, fast | mixed | below_2 | below_3 | below_4
+
+
+def add_events(
+    stoichiometry: jax.Array, extents: jax.Array, x: jax.Array, missing: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Adds what events f32[R] change to ``x + missing`` f32[S], and gives the same two.
+
+    The events are split into multiples of some number, which sum up without rounding, and what is left of them.
+    """
+    known = jax.lax.stop_gradient(extents)
+    large = 4 * jnp.max(jnp.abs(stoichiometry)) * jnp.sum(known)
+    coarse = (known + large) - large
+    exact = stoichiometry @ (extents + (coarse - known))
+    change, lost = _two_sum(exact, missing + stoichiometry @ (known - coarse))
+    after, lost_after = _two_sum(x, change)
+    return after, jax.lax.stop_gradient(lost + lost_after)
+
+
+def _two_sum(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """A sum and what rounding takes from it (Knuth)."""
+    total = a + b
+    of_b = total - a
+    return total, (a - (total - of_b)) + (b - of_b)
 
 
 def integrate(kinetics: Kinetics, rates: jax.Array, start: jax.Array, dt: float, steps: int, every: int = 1) -> Course:
@@ -109,10 +136,8 @@ def integrate(kinetics: Kinetics, rates: jax.Array, start: jax.Array, dt: float,
 
     def step(carry: tuple[jax.Array, ...], _: None) -> tuple[tuple[jax.Array, ...], jax.Array]:
         x, missing, late = carry
-        change, shorter, limited = increment(known, x, dt)
-        change = change + missing
-        after = x + change
-        missing = jax.lax.stop_gradient(change - (after - x))
+        extents, shorter, limited = increment(known, x, dt)
+        after, missing = add_events(kinetics.stoichiometry, extents, x, missing)
         exploded = ~jnp.all(jnp.isfinite(after))
         return (jnp.where(exploded, jnp.inf, after), jnp.where(exploded, 0.0, missing), late + shorter), limited
 
