@@ -6,6 +6,7 @@ prices are ours: the paper's are not used here.
 
 from neuralmutator.chemistry.fitness import reaction_network
 from neuralmutator.chemistry.gates import (
+    Draw,
     Questions,
     accuracy,
     answer_loss,
@@ -31,6 +32,8 @@ from neuralmutator.chemistry.training import (
     Trainer,
     TrainInfo,
     TrainState,
+    descent,
+    fit,
     positive,
     prune,
     trainer,
@@ -40,6 +43,7 @@ __all__ = [
     "HOPF",
     "Chambers",
     "Course",
+    "Draw",
     "Kinetics",
     "Loss",
     "Pruned",
@@ -55,9 +59,11 @@ __all__ = [
     "answers",
     "chambers",
     "conservation_laws",
+    "descent",
     "describe",
     "field",
     "find",
+    "fit",
     "fluxes",
     "follow",
     "hopf_start",

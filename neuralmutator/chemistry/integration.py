@@ -32,6 +32,10 @@ LEAST = 1e-3
 """Share of a species that a mixed step leaves at least; far above rounding, so that none can round below 0."""
 
 
+Carry = tuple[jax.Array, jax.Array, jax.Array]
+"""Concentrations f32[S], what rounding took from them f32[S], and by how much time is behind plan f32[]."""
+
+
 class Course(NamedTuple):
     """Concentrations over time."""
 
@@ -134,14 +138,14 @@ def integrate(kinetics: Kinetics, rates: jax.Array, start: jax.Array, dt: float,
         check_amounts(name, value, length)
     known = speeds(kinetics, jnp.asarray(rates, jnp.float32))
 
-    def step(carry: tuple[jax.Array, ...], _: None) -> tuple[tuple[jax.Array, ...], jax.Array]:
+    def step(carry: Carry, _: None) -> tuple[Carry, jax.Array]:
         x, missing, late = carry
         extents, shorter, limited = increment(known, x, dt)
         after, missing = add_events(kinetics.stoichiometry, extents, x, missing)
         exploded = ~jnp.all(jnp.isfinite(after))
         return (jnp.where(exploded, jnp.inf, after), jnp.where(exploded, 0.0, missing), late + shorter), limited
 
-    def kept(carry: tuple[jax.Array, ...], _: None) -> tuple[tuple[jax.Array, ...], tuple[jax.Array, ...]]:
+    def kept(carry: Carry, _: None) -> tuple[Carry, Carry]:
         carry, limited = jax.lax.scan(step, carry, None, length=every)
         return carry, (carry[0], carry[2], jnp.mean(limited))
 

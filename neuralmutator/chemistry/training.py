@@ -7,6 +7,7 @@ scale. A logarithm never reaches 0, so a reaction is taken out by a mask.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -52,6 +53,23 @@ def positive(params: jax.Array, kept: jax.Array | bool = True) -> jax.Array:
     return jnp.where(kept, jnp.exp(params), 0.0)
 
 
+def descent(learning_rate: float = 5e-3, steps: int | None = None) -> optax.GradientTransformation:
+    """Adam, after the norm of the gradient is cut to 1: near a bifurcation gradients are huge.
+
+    Args:
+        learning_rate: about the change in a step, 0.01 being a percent.
+        steps: over which the rate falls to 0 as a cosine; None: it stays.
+
+    Raises:
+        ValueError: if an argument is out of range.
+    """
+    check.number(0, open_low=True, learning_rate=learning_rate)
+    if steps is None:
+        return optax.chain(optax.clip_by_global_norm(1.0), optax.adam(learning_rate))
+    check.whole(1, steps=steps)
+    return optax.chain(optax.clip_by_global_norm(1.0), optax.adam(optax.cosine_decay_schedule(learning_rate, steps)))
+
+
 def trainer(
     loss: Loss, reactions: int, optimizer: optax.GradientTransformation | None = None, price: float = 0.0
 ) -> Trainer:
@@ -60,7 +78,7 @@ def trainer(
     Args:
         loss: of one's own, or one of `rhythm_loss` and `answer_loss`.
         reactions: R, how many of the numbers are rates.
-        optimizer: of the logarithms; by default Adam of rate 0.005, after the gradient's norm is cut to 1.
+        optimizer: of the logarithms; by default ``descent()``.
         price: of rates, times their sum (L1), in the loss: needless reactions become slow, and can then be pruned.
 
     Raises:
@@ -69,7 +87,7 @@ def trainer(
     check.whole(1, reactions=reactions)
     check.number(0, price=price)
     if optimizer is None:
-        optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(5e-3))
+        optimizer = descent()
 
     def init(numbers: jax.Array) -> TrainState:
         check_numbers(numbers, reactions)
@@ -90,6 +108,23 @@ def trainer(
         return jax.tree.map(lambda new, old: jnp.where(finite, new, old), after, state), TrainInfo(value, ~finite)
 
     return Trainer(init, step)
+
+
+@partial(jax.jit, static_argnums=(0, 3))
+def fit(trainer: Trainer, key: jax.Array, numbers: jax.Array, steps: int) -> tuple[jax.Array, TrainInfo]:
+    """Trains for some steps, in one program that is compiled once for a trainer.
+
+    Args:
+        trainer: of `trainer`, or a pair of one's own.
+        key: of the training.
+        numbers: f32[P] to start from.
+        steps: of the training.
+
+    Returns:
+        What was learnt, f32[P], and the info of every step.
+    """
+    state, info = rollout(trainer.step, key, trainer.init(numbers), steps)
+    return state.numbers, info
 
 
 class Pruned(NamedTuple):
@@ -132,21 +167,16 @@ def prune(
     check.number(0, tolerance=tolerance)
     check_numbers(numbers, reactions)
     numbers = jnp.asarray(numbers, jnp.float32)
-    judged = jax.jit(judge)
-    retrained = jax.jit(lambda key, numbers: rollout(trainer.step, key, trainer.init(numbers), steps)[0].numbers)
-    without = jax.jit(
-        lambda numbers: jax.lax.map(lambda r: judge(numbers.at[r].set(0.0)), jnp.arange(reactions), batch_size=16)
-    )
-    unpruned = float(judged(numbers))
+    unpruned = float(_judged(judge, numbers))
     best, loss = numbers, unpruned
     path: list[tuple[int, float]] = []
     share = 1 / 3
     while (left := np.flatnonzero(best[:reactions] > 0)).size > 1:
         count = max(int(share * left.size), 1)
-        rise = np.nan_to_num(np.asarray(without(best))[left], nan=np.inf)
+        rise = np.nan_to_num(np.asarray(_without_each(judge, best, reactions))[left], nan=np.inf)
         gone = left[np.argsort(rise, kind="stable")[:count]]
-        attempt = retrained(jax.random.fold_in(key, len(path)), best.at[gone].set(0.0))
-        found = float(judged(attempt))
+        attempt, _ = fit(trainer, jax.random.fold_in(key, len(path)), best.at[gone].set(0.0), steps)
+        found = float(_judged(judge, attempt))
         path.append((left.size - count, found))
         if found <= (1 + tolerance) * unpruned:
             best, loss = attempt, found
@@ -155,6 +185,17 @@ def prune(
         else:
             share = count / 2 / left.size
     return Pruned(best, loss, unpruned, tuple(path))
+
+
+@partial(jax.jit, static_argnums=0)
+def _judged(judge: Callable[[jax.Array], jax.Array], numbers: jax.Array) -> jax.Array:
+    return judge(numbers)
+
+
+@partial(jax.jit, static_argnums=(0, 2))
+def _without_each(judge: Callable[[jax.Array], jax.Array], numbers: jax.Array, reactions: int) -> jax.Array:
+    """The loss without each of the reactions, f32[R]."""
+    return jax.lax.map(lambda r: judge(numbers.at[r].set(0.0)), jnp.arange(reactions), batch_size=16)
 
 
 def check_numbers(numbers: jax.Array, reactions: int) -> None:
