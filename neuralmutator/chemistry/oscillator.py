@@ -42,7 +42,9 @@ def rhythm(times: np.ndarray, values: np.ndarray) -> Rhythm:
     low, high = values.min(), values.max()
     middle = (low + high) / 2
     up = np.flatnonzero((values[:-1] < middle) & (values[1:] >= middle))
-    if not np.isfinite(high) or up.size < 3 or high - low < 1e-3 * high:
+    if not np.isfinite(high):
+        return Rhythm(float("nan"), float("inf"), float("inf"), 0)
+    if up.size < 3 or high - low < 1e-3 * high:
         return Rhythm(float("nan"), float(values.mean()), float(high - low) / 2, 0)
     at = times[up] + (middle - values[up]) / (values[up + 1] - values[up]) * (times[up + 1] - times[up])
     whole = (times >= at[0]) & (times < at[-1])

@@ -37,7 +37,7 @@ def reactions_figure(
     heights = np.linspace(0, max(rows - 1, 0), width) if rows > 1 and width > 1 else np.zeros(width)
     for row, r in enumerate(drawn):
         for counts, side in ((reactions.reactants[r], -1), (reactions.products[r], 1)):
-            for s in np.flatnonzero(counts):
+            for s in np.flatnonzero(counts).tolist():
                 _connect(graph, side, heights[s], row, int(counts[s]), COLOURS[s % len(COLOURS)])
         graph.text(
             0,
