@@ -47,7 +47,7 @@ def floors(options: Options) -> tuple[dict, dict]:
     numbers = {"reversible_error": float(np.abs(course.concentrations[:, 0] - exact).max())}
 
     kinetics = chemistry.mass_action(chemistry.network("A -> 2 A", "A + B -> 2 B", "B ->"))
-    course = run(kinetics, jnp.ones(3), jnp.array([0.5, 1.0]), 0.05, 13_000, 1)
+    course = run(kinetics, jnp.ones(3), jnp.array([0.5, 1.0]), 0.05, 13_200, 1)
     x = np.asarray(course.concentrations, np.float64)
     invariant = x.sum(axis=1) - np.log(x).sum(axis=1)
     numbers["lotka_volterra_periods"] = float(chemistry.rhythm(course.times, x[:, 0]).cycles)

@@ -5,20 +5,15 @@ import optax
 import pytest
 
 from neuralmutator import chemistry, rollout
-from neuralmutator.chemistry import fit, integrate, mass_action, network, positive, prune, trainer
+from neuralmutator.chemistry import fit, positive, prune, trainer
 
-REACTIONS = network("A -> B", "B -> A", "2 A -> 2 B", "A + B -> 2 A")
-KINETICS = mass_action(REACTIONS)
+TABLE = jnp.asarray(np.random.default_rng(0).normal(size=(8, 4)), jnp.float32)
 TRUE = jnp.array([0.8, 0.3, 0.0, 0.0])
-STARTS = jnp.array([[1.0, 0.2], [0.1, 0.6], [4.0, 1.0]])  # of several totals, which tell the orders of reactions
-
-
-def course(rates):
-    return jax.vmap(lambda start: integrate(KINETICS, rates, start, 0.1, 40).concentrations)(STARTS)
 
 
 def loss(key, numbers):
-    return jnp.mean((course(numbers) - course(TRUE)) ** 2)
+    """A stand-in for a network that compiles at once; the slow tests of tasks train real ones."""
+    return jnp.mean((TABLE @ (numbers - TRUE)) ** 2)
 
 
 def test_numbers_are_exponentials_and_zero_where_taken_out():
@@ -45,13 +40,7 @@ def test_what_is_taken_out_stays_out():
 
 
 def test_a_gradient_that_is_not_finite_changes_nothing():
-    """2 A -> 3 A explodes within the run."""
-    explosive = mass_action(network("2 A -> 3 A"))
-
-    def sum_of_squares(key, numbers):
-        return jnp.mean(integrate(explosive, numbers, jnp.ones(1), 0.1, 50).concentrations ** 2)
-
-    pair = trainer(sum_of_squares, 1)
+    pair = trainer(lambda key, numbers: jnp.exp(1e3 * numbers[0]), 1)
     before = pair.init(jnp.ones(1))
     after, info = pair.step(jax.random.key(0), before)
     assert info.skipped
@@ -59,12 +48,12 @@ def test_a_gradient_that_is_not_finite_changes_nothing():
 
 
 def test_rates_are_learnt_and_needless_reactions_pruned():
-    pair = trainer(loss, 4, chemistry.descent(0.05, 150), price=1e-4)
-    numbers, info = fit(pair, jax.random.key(0), jnp.full(4, 0.4), 150)
-    assert info.loss[-1] < 1e-2 * info.loss[0] and not info.skipped.any()
+    pair = trainer(loss, 4, chemistry.descent(0.05, 300), price=1e-4)
+    numbers, info = fit(pair, jax.random.key(0), jnp.full(4, 0.4), 300)
+    assert info.loss[-1] < 2e-2 * info.loss[0] and not info.skipped.any()
     judge = lambda numbers: loss(None, numbers) + 1e-5  # noqa: E731
-    again = trainer(loss, 4, chemistry.descent(0.03, 150))
-    found = prune(again, judge, jax.random.key(1), numbers, 4, 150)
+    again = trainer(loss, 4, chemistry.descent(0.03, 300))
+    found = prune(again, judge, jax.random.key(1), numbers, 4, 300)
     assert (np.asarray(found.numbers) > 0).tolist() == [True, True, False, False]
     np.testing.assert_allclose(found.numbers[:2], TRUE[:2], rtol=0.03)
     assert found.loss <= 1.1 * found.unpruned == pytest.approx(1.1 * float(judge(numbers)))
