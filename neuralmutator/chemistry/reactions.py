@@ -22,8 +22,7 @@ _ARROW = re.compile(r"<->|->")
 class Reactions(NamedTuple):
     """Species, and how many molecules of each every reaction takes and gives.
 
-    Beside kinetics, which see the difference only where nothing else is asked for, this is the whole network: its rate
-    constants are a vector f32[R] of their own, in the order of the reactions.
+    Rate constants are not a part of them: they are a vector f32[R] in the order of the reactions.
     """
 
     species: tuple[str, ...]  # S names

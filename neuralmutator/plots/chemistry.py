@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
+from matplotlib.ticker import NullFormatter
 
 from neuralmutator.chemistry.reactions import Reactions, check_rates
 from neuralmutator.plots.style import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, RED, dress, new_figure
@@ -63,7 +64,8 @@ def reactions_figure(
     if drawn:
         bars.barh(range(rows), rates[drawn], height=0.5, color=INK, alpha=0.75)
         bars.set_xscale("log")
-        bars.set_xlim(rates[drawn].min() / 4, rates[drawn].max() * 8)
+        bars.set_xlim(10 ** np.floor(np.log10(rates[drawn].min() / 2)), rates[drawn].max() * 8)
+        bars.xaxis.set_minor_formatter(NullFormatter())
         for row, r in enumerate(drawn):
             bars.text(rates[r] * 1.15, row, f"{rates[r]:.3g}", va="center", fontsize=8, color=INK)
     bars.grid(axis="y", visible=False)
