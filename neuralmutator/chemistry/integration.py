@@ -13,6 +13,10 @@ create matter. Instead:
 Where the step suits the network, this *is* Runge and Kutta's scheme; `Course` counts the other steps. Sums are
 compensated, so that in float32 rounding does not add up over long runs: those over reactions, which is where fast ones
 that nearly balance would leak, and those over steps (Kahan).
+
+Beside diffrax (``python benchmarks/chemistry.py --parts integrators``) a gradient takes a third of the time at the same
+error, or less. Forwards, adaptive steps are two to three times as fast; they neither keep concentrations above 0 nor
+sums to 1e-6. So there is no second integrator.
 """
 
 from functools import reduce
