@@ -16,7 +16,7 @@ wanted = jnp.array([[0.0], [0.0], [0.0], [1.0]])
 
 
 def fitness(key, genome):
-    """Minus the mean squared error of C after 12 units of time."""
+    """Minus the mean squared error of C at the end."""
     return -jnp.mean((jax.vmap(policy.apply, (None, 0))(genome.policy, inputs) - wanted) ** 2)
 
 

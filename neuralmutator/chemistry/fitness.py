@@ -37,7 +37,7 @@ def reaction_network(
         inputs: species that start with the concentrations of the input, the others with 0; by default all.
         outputs: species whose last concentrations are the output; by default all.
         dt: length of a step.
-        steps: before the output is read.
+        steps: before the output is read; a network too fast for them covers less time, see `integrate`.
         rate: of a fresh network's reactions, the median; they differ by a factor of e in the standard deviation.
 
     Raises:

@@ -14,9 +14,10 @@ Where the step suits the network, this *is* Runge and Kutta's scheme; `Course` c
 compensated, so that in float32 rounding does not add up over long runs: those over reactions, which is where fast ones
 that nearly balance would leak, and those over steps (Kahan).
 
-Beside diffrax (``python benchmarks/chemistry.py --parts integrators``) a gradient takes a third of the time at the same
-error, or less. Forwards, adaptive steps are two to three times as fast; they neither keep concentrations above 0 nor
-sums to 1e-6. So there is no second integrator.
+Beside diffrax (``python benchmarks/chemistry.py --parts integrators``; 80 units of time, 90 reactions): a gradient
+takes 25 ms at an error of 5e-5. Adaptive steps of order 5 take 40 ms at 1e-3 or 90 ms at 9e-6, a fixed one 168 ms at
+3e-6. Forwards, adaptive steps are faster, 3 ms to our 8, but nothing keeps their concentrations above 0. So there is
+no second integrator.
 """
 
 from functools import reduce
