@@ -7,7 +7,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from neuralmutator import core, envs, fitness, measures, mutators, nca, networks, population, quine, runs, study
+    from neuralmutator import (
+        chemistry,
+        core,
+        envs,
+        fitness,
+        measures,
+        mutators,
+        nca,
+        networks,
+        population,
+        quine,
+        runs,
+        study,
+    )
     from neuralmutator.core import Genome, rollout
     from neuralmutator.population import (
         Evolution,
@@ -55,7 +68,10 @@ _HOMES = {
 }
 """Names by the module that they come from."""
 
-_ROOMS = ("core", "envs", "fitness", "measures", "mutators", "nca", "networks", "population", "quine", "runs", "study")
+_ROOMS = (
+    *("chemistry", "core", "envs", "fitness", "measures", "mutators", "nca", "networks", "population", "quine"),
+    *("runs", "study"),
+)
 
 __all__ = [
     "Champion",
@@ -64,6 +80,7 @@ __all__ = [
     "Genome",
     "Hall",
     "State",
+    "chemistry",
     "core",
     "distribute",
     "envs",

@@ -92,8 +92,8 @@ def make_genome(mutator, policy=13, compat=9, seed=0, genes=None):
 
 
 QUICK_TO_RUN = {
-    *("car", "cli", "core", "envs", "fitness", "host", "lander", "mutators", "nca", "networks", "population", "quine"),
-    *("runs", "study"),
+    *("car", "chemistry", "cli", "core", "envs", "fitness", "host", "lander", "mutators", "nca", "networks"),
+    *("population", "quine", "runs", "study"),
 }
 """Folders of tests that compile for far longer than they compute."""
 
