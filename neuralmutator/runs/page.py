@@ -35,13 +35,8 @@ def page(models: Sequence[Model], size: int = 96) -> str:
         raise ValueError("page needs at least one automaton, got none")
     if not isinstance(size, int) or not 16 <= size <= 512:
         raise ValueError(f"size must be a whole number from 16 to 512, got {size!r}")
-    return filled([entry(model) for model in models], size)
-
-
-def filled(entries: Sequence[dict[str, Any]], size: int) -> str:
-    """The page of entries, which are what its script calls models."""
     text = (resources.files("neuralmutator.runs") / "assets" / "page.html").read_text("utf-8")
-    data = json.dumps(list(entries), ensure_ascii=False).replace("<", "\\u003c")
+    data = json.dumps([entry(model) for model in models], ensure_ascii=False).replace("<", "\\u003c")
     return text.replace("/*MODELS*/[]", data).replace("/*SIZE*/96", str(size))
 
 
