@@ -12,7 +12,7 @@ import scipy.stats
 from PIL import Image
 
 from neuralmutator import nca
-from neuralmutator.runs.automata import BUNDLED, Model, load, make_automaton
+from neuralmutator.runs.automata import GROWING, Model, load, make_automaton
 from neuralmutator.runs.page import entry, page, surface_entry
 
 SIZE = 24
@@ -338,13 +338,13 @@ def test_every_kind_has_its_controls(in_page):
         event("pointerdown", .97, .97); event("pointermove", .9, .97); event("pointerup", .9, .97);
         seen.views.push(view());
         return seen;"""
-    seen = in_page([model(6, 9), *micro, *chosen], script)
+    seen = in_page([model(6, 9), *micro, *chosen, chosen[-1]], script)  # the last shares its surface
     everywhere = ["play", "step", "reset", "speed", "erase", "paint", "colour", "radius"]
     for kind in ("micro", "texture", "reaction"):
         assert seen["shown"][kind] == everywhere
     assert sorted(seen["shown"]["growing"]) == sorted([*everywhere, "several", "angle", "plant", "torus"])
     assert sorted(seen["shown"]["mesh"]) == sorted([*everywhere, "turn"])
-    assert seen["tiles"] == [""] + ["tile"] * 5 + [""] * 3
+    assert seen["tiles"] == [""] + ["tile"] * 5 + [""] * 4
     assert seen["tool"] == "erase" and "arrow keys" in seen["label"] and seen["about"] == "a mesh · made up"
     first, keyed, dragged, pinched, last = views = np.array(seen["views"])
     np.testing.assert_allclose(views @ np.swapaxes(views, 1, 2), np.broadcast_to(np.eye(3), (5, 3, 3)), atol=1e-9)
@@ -381,10 +381,11 @@ def of_size(kind, pixels=128):
 
 def test_it_stays_small():
     """Three lizards, a dozen micro automata, reaction and diffusion, a texture, and a sphere of 2,562 vertices."""
-    models = [*map(load, BUNDLED), *12 * [of_size("micro")], *map(of_size, ("reaction", "texture", "mesh"))]
+    models = [*map(load, GROWING), *12 * [of_size("micro")], *map(of_size, ("reaction", "texture", "mesh"))]
     assert [model.params.size for model in models[-4:]] == [68, 2112, 5868, 12_432]
     assert models[-1].surface.num_vertices == 2562
     assert len(page(models).encode()) <= 250_000
+    assert len(page([*models, models[-1]]).encode()) < len(page(models).encode()) + 25_000  # a surface is written once
     assert max(len(entry(one)["picture"]) for one in models) < 2400
 
 
@@ -405,7 +406,7 @@ def test_faces_of_large_surfaces_have_four_bytes():
 
 
 def test_it_is_one_small_file_that_loads_nothing():
-    text = page([load(name) for name in BUNDLED])
+    text = page([load(name) for name in GROWING])
     assert len(text.encode()) < 150_000
     assert not re.search(r"(src|href)\s*=\s*[\"']?(https?:)?//|@import|fetch\(|import\s", text)
 
