@@ -162,12 +162,7 @@ def browser(tmp_path_factory):
             threading.Thread(target=server.serve_forever, daemon=True).start()
             profile, address = tmp_path_factory.mktemp("profile"), f"http://127.0.0.1:{server.server_port}/"
             command = [CHROMIUM, "--headless=new", "--no-sandbox", "--disable-dev-shm-usage"]
-            command += [
-                "--enable-unsafe-swiftshader",
-                "--remote-debugging-port=0",
-                f"--user-data-dir={profile}",
-                address,
-            ]
+            command += ["--enable-unsafe-swiftshader", "--remote-debugging-port=0", f"--user-data-dir={profile}"]
             process = subprocess.Popen([*command, address], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             try:
                 found = server.answer.get(timeout=300)

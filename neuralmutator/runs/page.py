@@ -35,13 +35,13 @@ def page(models: Sequence[Model], size: int = 96) -> str:
         raise ValueError("page needs at least one automaton, got none")
     if not isinstance(size, int) or not 16 <= size <= 512:
         raise ValueError(f"size must be a whole number from 16 to 512, got {size!r}")
-    return filled([entry(model) for model in models], size)
-
-
-def filled(entries: Sequence[dict[str, Any]], size: int) -> str:
-    """The page of entries, which are what its script calls models."""
     text = (resources.files("neuralmutator.runs") / "assets" / "page.html").read_text("utf-8")
-    data = json.dumps(list(entries), ensure_ascii=False).replace("<", "\\u003c")
+    entries = [entry(model) for model in models]
+    first: dict[str, int] = {}
+    for i, known in enumerate(entries):  # a surface that several have is written once: later ones say whose it is
+        if "surface" in known and (same := first.setdefault(json.dumps(known["surface"]), i)) != i:
+            known["surface"] = same
+    data = json.dumps(entries, ensure_ascii=False).replace("<", "\\u003c")
     return text.replace("/*MODELS*/[]", data).replace("/*SIZE*/96", str(size))
 
 

@@ -1,8 +1,6 @@
 # ruff: noqa: E501 (lines of JavaScript)
 import base64
-import functools
 import io
-import itertools
 import re
 from dataclasses import replace
 
@@ -14,8 +12,8 @@ import scipy.stats
 from PIL import Image
 
 from neuralmutator import nca
-from neuralmutator.runs.automata import BUNDLED, MAKE, Model, load
-from neuralmutator.runs.page import entry, filled, page, surface_entry
+from neuralmutator.runs.automata import GROWING, Model, load, make_automaton
+from neuralmutator.runs.page import entry, page, surface_entry
 
 SIZE = 24
 
@@ -30,17 +28,12 @@ def model(channels=16, hidden=32, seed=0, size=0.12, fire_rate=0.5, exact=False)
     return Model(np.full((8, 8, 4), 0.5, np.float32), weights, "growing", settings, "a blob", "it lives")
 
 
-def base64_of(array):
-    return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()
-
-
 @pytest.fixture(scope="module")
 def in_page(browser):
     """What a script returns in the page of some models, or entries, which stands still; see `browser`."""
 
     def run(models, script, size=SIZE):
-        entries = [one if isinstance(one, dict) else entry(one) for one in models]
-        return browser(filled(entries, size), "nca.play(false);" + script)
+        return browser(page(models, size), "nca.play(false);" + script)
 
     return run
 
@@ -165,101 +158,61 @@ def test_a_lizard_grows_and_regrows(in_page):
 STEPS = 16
 
 
-def split(params, *shapes):
-    ends = np.cumsum([np.prod(shape) for shape in shapes])
-    assert ends[-1] == params.size
-    return [part.reshape(shape) for part, shape in zip(np.split(params, ends[:-1]), shapes, strict=True)]
+def spindle(around=20):
+    """Two vertices of many neighbours, and those between them; far from the origin."""
+    angles = 2 * np.pi * np.arange(around) / around
+    rim = np.stack([np.cos(angles), 0.2 * np.cos(3 * angles), np.sin(angles)], 1)
+    points = np.concatenate([[[0, 1, 0], [0, -1, 0]], rim]) * 40 + [100, -20, 7]
+    pairs = [(2 + i, 2 + (i + 1) % around) for i in range(around)]
+    return nca.surface(points, np.array([(0, b, a) for a, b in pairs] + [(1, a, b) for a, b in pairs]))
 
 
-def mesh_step(params, states, time, hidden, rate, vertices, faces):
-    """What the vertices of a surface do in float64, edge by edge."""
-    channels = states.shape[1]
-    w1, b1, w2, b2 = split(params, (5 * channels, hidden), (hidden,), (hidden, channels), (channels,))
-    edges = {(i, j) for face in faces for i in face for j in face if i != j}
-    sums = np.zeros((len(states), 4, channels))
-    for i, j in edges:
-        x, y, z = (vertices[j] - vertices[i]) / np.linalg.norm(vertices[j] - vertices[i])
-        sums[i] += np.outer([1, y, z, x], states[j] - states[i])
-    seen = np.concatenate([sums.reshape(len(states), -1), states], 1)
-    limit = int(rate * 0xFFFFFFFF)
-    mask = [mixed(mixed(mixed(time)) ^ v) <= limit for v in range(len(states))]
-    return states + (np.maximum(seen @ w1 + b1, 0) @ w2 + b2) * np.array(mask)[:, None]
-
-
-def icosphere(parts):
-    """An icosahedron whose edges are cut in `parts`: 10 parts² + 2 vertices on the unit sphere, and the faces."""
-    golden = (1 + 5**0.5) / 2
-    corners = [np.roll((0, a, b * golden), turn) for turn in range(3) for a in (-1, 1) for b in (-1, 1)]
-    near = [[np.linalg.norm(a - b) < 2.1 for b in corners] for a in corners]
-    points, faces, found = [], [], {}
-
-    def vertex(point):
-        key = tuple(np.round(point, 6) + 0.0)
-        if key not in found:
-            found[key] = len(points)
-            points.append(point / np.linalg.norm(point))
-        return found[key]
-
-    for a, b, c in itertools.combinations(range(12), 3):
-        if near[a][b] and near[b][c] and near[a][c]:
-            rows = [[vertex(corners[a] + (i * (corners[b] - corners[a]) + j * (corners[c] - corners[a])) / parts)
-                     for j in range(parts + 1 - i)] for i in range(parts + 1)]  # fmt: skip
-            for i, j in itertools.product(range(parts), repeat=2):
-                faces += [(rows[i][j], rows[i + 1][j], rows[i][j + 1])] if i + j < parts else []
-                faces += [(rows[i + 1][j], rows[i + 1][j + 1], rows[i][j + 1])] if i + j + 1 < parts else []
-    faces = [(f, g, h) if np.linalg.det([points[f], points[g], points[h]]) > 0 else (f, h, g) for f, g, h in faces]
-    return np.array(points, np.float32), np.array(faces, np.uint16)
-
-
-def fan():
-    """20 triangles about a vertex, which do not close, far from the origin."""
-    angles = np.arange(21) / 4
-    rim = np.stack([np.cos(angles), 0.1 * angles, np.sin(angles)], 1)
-    vertices = np.concatenate([[[0, 1, 0]], rim]) * 40 + [100, -20, 7]
-    return vertices.astype(np.float32), np.array([(0, i, i + 1) for i in range(1, 21)])
-
-
-def mesh(params, vertices, faces, hidden=24):
-    """What a page holds of an automaton of 16 channels on a surface."""
-    known = {"kind": "mesh", "name": "a surface", "about": "it is round", "picture": "data:,", "surface": None}
-    known |= {"channels": 16, "hidden": hidden, "fire_rate": 0.5, "params": base64_of(np.asarray(params, "<f4"))}
-    return known | {"surface": surface_entry(vertices, faces)}
+def vertex_fires(time, rate, count):
+    """The page's firing mask of vertices, bool[V]."""
+    return np.array([mixed(mixed(mixed(time)) ^ v) <= int(rate * 0xFFFFFFFF) for v in range(count)])
 
 
 def made_up():
-    """Of every kind but the growing: (name, model or entry, start, (cells, time) -> cells)."""
+    """Of every kind but the growing: (name, model, start, (cells, time) -> cells)."""
     random = np.random.default_rng(5)
     image = random.uniform(size=(60, 60, 3)).astype(np.float32)
+    ball, ring = nca.icosphere(3), spindle()
     cases = []
-    for kind, size, settings in (
-        ("texture", 0.12, {"channels": 12, "hidden": 20, "fire_rate": 0.5}),
-        ("texture", 0.12, {"channels": 5, "hidden": 9, "fire_rate": 0.8}),
-        ("micro", 0.01, {"channels": 4}),
-        ("micro", 0.005, {"channels": 6}),
-        ("micro", 0.004, {"channels": 8}),
-        ("micro", 0.0035, {"channels": 12}),
-        ("reaction", 0.25, {"channels": 16, "hidden": 24, "decay": 0.1, "diffusion": (0.125, 0.9)}),
-        ("reaction", 0.3, {"channels": 6, "hidden": 8, "decay": 0.2, "diffusion": (0.6, 0.3)}),
+    for name, kind, size, surface, settings in (
+        ("texture 12", "texture", 0.12, None, {"channels": 12, "hidden": 20, "fire_rate": 0.5}),
+        ("texture 5", "texture", 0.12, None, {"channels": 5, "hidden": 9, "fire_rate": 0.8}),
+        ("micro 4", "micro", 0.01, None, {"channels": 4}),
+        ("micro 6", "micro", 0.005, None, {"channels": 6}),
+        ("micro 8", "micro", 0.004, None, {"channels": 8}),
+        ("micro 12", "micro", 0.0035, None, {"channels": 12}),
+        (
+            "reaction 16",
+            "reaction",
+            0.25,
+            None,
+            {"channels": 16, "hidden": 24, "decay": 0.1, "diffusion": (0.125, 0.9)},
+        ),
+        ("reaction 6", "reaction", 0.3, None, {"channels": 6, "hidden": 8, "decay": 0.2, "diffusion": (0.6, 0.3)}),
+        ("icosphere", "mesh", 0.045, ball, {"channels": 16, "hidden": 24, "fire_rate": 0.5}),
+        ("spindle", "mesh", 0.03, ring, {"channels": 7, "hidden": 12, "fire_rate": 0.7}),
     ):
-        automaton = MAKE[kind](**settings)
+        automaton = make_automaton(kind, settings, surface)
         params = jnp.asarray(size * random.normal(size=automaton.num_params), jnp.float32)
         weights = nca.quantize(automaton, params) if settings["channels"] in (4, 12, 16) else params
-        one = Model(image, weights, kind, settings, kind, "made up")
-        start = automaton.start(jax.random.key(len(cases)), (SIZE, SIZE))
-
+        one = Model(image, weights, kind, settings, f"a {kind}", "made up", surface)
+        shape = (SIZE, SIZE) if surface is None else (surface.num_vertices,)
+        start = np.array(automaton.start(jax.random.key(len(cases)), shape))
+        if surface is not None:
+            start += random.normal(size=start.shape).astype(np.float32)
         move = jax.jit(automaton.move)
 
         def step(cells, time, one=one, move=move):
-            mask = None if one.kind in ("micro", "reaction") else jnp.asarray(fires(time, one.settings["fire_rate"]))
-            return move(one.params, cells, mask)
+            rate, mask = one.settings.get("fire_rate"), None
+            if rate is not None:
+                mask = fires(time, rate) if one.surface is None else vertex_fires(time, rate, len(cells))
+            return move(one.params, cells, None if mask is None else jnp.asarray(mask))
 
-        cases.append((f"{kind} {settings['channels']}", one, start, step))
-    for name, (vertices, faces) in (("icosphere", icosphere(3)), ("fan", fan())):
-        shapes = ((80, 24), (24,), (24, 16), (16,))
-        params = np.concatenate([0.045 * random.normal(size=np.prod(shape)) for shape in shapes]).astype(np.float32)
-        start = random.normal(size=(len(vertices), 16)).astype(np.float32)
-        step = functools.partial(mesh_step, params, hidden=24, rate=0.5, vertices=np.float64(vertices), faces=faces)
-        cases.append((name, mesh(params, vertices, faces), start, step))
+        cases.append((name, one, start, step))
     return cases
 
 
@@ -291,10 +244,10 @@ def ran(in_page):
 
 @pytest.mark.parametrize("index", range(len(CASES)), ids=[name for name, *_ in CASES])
 def test_cells_of_every_kind(ran, index):
-    """They are those of JAX, and for surfaces those of NumPy; damage changes what is under the brush alone."""
+    """They are those of JAX; damage changes what is under the brush alone."""
     _, one, start, step = CASES[index]
     back, after, erased, painted = ran[index]
-    channels, kind = start.shape[-1], one["kind"] if isinstance(one, dict) else one.kind
+    channels = one.channels
     np.testing.assert_array_equal(back[:, :channels], start.reshape(-1, channels))
     states = start
     for time in range(STEPS):
@@ -305,8 +258,8 @@ def test_cells_of_every_kind(ran, index):
     np.testing.assert_allclose(after[:, :channels], states, atol=2e-4)
     assert not after[:, channels:].any()
 
-    if kind == "mesh":
-        vertices = np.frombuffer(base64.b64decode(one["surface"]["vertices"]), np.float32).reshape(-1, 3)
+    if one.kind == "mesh":
+        vertices = np.asarray(one.surface.vertices)
         middle = vertices - vertices.mean(0)
         inside = np.linalg.norm(vertices - vertices[0], axis=1) <= 0.3 * np.linalg.norm(middle, axis=1).max()
         assert 1 <= inside.sum() < len(vertices)
@@ -315,8 +268,8 @@ def test_cells_of_every_kind(ran, index):
         inside = ((y - 12) ** 2 + (x - 12) ** 2 <= 16).ravel()
     np.testing.assert_array_equal(erased[~inside], after[~inside])
     np.testing.assert_array_equal(painted[~inside], after[~inside])
-    np.testing.assert_allclose(painted[inside], [[0.5, -0.5, -0.25] + [0] * 13] * inside.sum(), atol=1e-6)
-    if kind in ("texture", "mesh"):  # as at the start: nothing, or noise
+    np.testing.assert_allclose(painted[inside], np.tile([0.5, -0.5, -0.25] + [0] * 13, (inside.sum(), 1)), atol=1e-6)
+    if one.kind in ("texture", "mesh"):  # as at the start: nothing, or noise
         assert not erased[inside].any()
     else:
         assert erased[inside, :channels].std(0).min() > 0.1 and not erased[inside, channels:].any()
@@ -385,14 +338,14 @@ def test_every_kind_has_its_controls(in_page):
         event("pointerdown", .97, .97); event("pointermove", .9, .97); event("pointerup", .9, .97);
         seen.views.push(view());
         return seen;"""
-    seen = in_page([model(6, 9), *micro, *chosen], script)
+    seen = in_page([model(6, 9), *micro, *chosen, chosen[-1]], script)  # the last shares its surface
     everywhere = ["play", "step", "reset", "speed", "erase", "paint", "colour", "radius"]
     for kind in ("micro", "texture", "reaction"):
         assert seen["shown"][kind] == everywhere
     assert sorted(seen["shown"]["growing"]) == sorted([*everywhere, "several", "angle", "plant", "torus"])
     assert sorted(seen["shown"]["mesh"]) == sorted([*everywhere, "turn"])
-    assert seen["tiles"] == [""] + ["tile"] * 5 + [""] * 3
-    assert seen["tool"] == "erase" and "arrow keys" in seen["label"] and seen["about"] == "a surface · it is round"
+    assert seen["tiles"] == [""] + ["tile"] * 5 + [""] * 4
+    assert seen["tool"] == "erase" and "arrow keys" in seen["label"] and seen["about"] == "a mesh · made up"
     first, keyed, dragged, pinched, last = views = np.array(seen["views"])
     np.testing.assert_allclose(views @ np.swapaxes(views, 1, 2), np.broadcast_to(np.eye(3), (5, 3, 3)), atol=1e-9)
     c, s = np.cos(0.15), np.sin(0.15)
@@ -406,41 +359,40 @@ def test_every_kind_has_its_controls(in_page):
     for red, green, blue, alpha in (centre, right):
         assert alpha == 255 and 3 * green - 6 <= red <= 3 * green + 6 and green == blue and 130 < red < 205
     assert corner.tolist() == [0, 0, 0, 0]
-    vertices, _ = icosphere(3)
-    turned = vertices @ dragged.T
+    turned = np.asarray(nca.icosphere(3).vertices) @ dragged.T
     onscreen = 2.5 * turned[:, :2] / (3 - turned[:, 2:])
     distance = np.linalg.norm(onscreen - [0.5, -0.25], axis=1) + 9 * (turned[:, 2] < 0)
     erased = np.flatnonzero(np.array(seen["erased"]) == 0)
     assert distance.argmin() in erased and 1 <= len(erased) <= 7 and (turned[erased, 2] > 0).all()
 
 
-def lattice(kind, pixels=128):
+def of_size(kind, pixels=128):
     """A model of the size that the package trains, with an image that is hard to pack, in 8 bits."""
     random = np.random.default_rng(0)
     settings = {"reaction": {"channels": 16, "hidden": 64}}.get(kind, {})
-    automaton = MAKE[kind](**settings)
+    surface = nca.icosphere(16) if kind == "mesh" else None
+    automaton = make_automaton(kind, settings, surface)
     codes = jnp.asarray(random.integers(-128, 128, automaton.num_params), jnp.int8)
     names = automaton.unflatten(codes)
     weights = nca.Quantized(codes, dict.fromkeys(names, jnp.float32(0.1234567)), dict.fromkeys(names, jnp.float32(0)))
-    return Model(random.uniform(size=(pixels, pixels, 3)), weights, kind, settings, "a long name", "and more than that")
+    image = random.uniform(size=(pixels, pixels, 3))
+    return Model(image, weights, kind, settings, "a long name", "and more than that", surface)
 
 
 def test_it_stays_small():
     """Three lizards, a dozen micro automata, reaction and diffusion, a texture, and a sphere of 2,562 vertices."""
-    vertices, faces = icosphere(16)
-    assert vertices.shape == (2562, 3) and faces.shape == (5120, 3)
-    sphere = mesh([], vertices, faces, 128) | {"params": None, "codes": "A" * (12_432 * 4 // 3), "levels": []}
-    sphere["picture"] = entry(lattice("texture"))["picture"]
-    models = [*map(load, BUNDLED), *12 * [lattice("micro")], lattice("reaction"), lattice("texture")]
-    entries = [*map(entry, models), sphere]
-    assert len(filled(entries, 96).encode()) <= 250_000
-    assert max(len(one["picture"]) for one in entries) < 2400
+    models = [*map(load, GROWING), *12 * [of_size("micro")], *map(of_size, ("reaction", "texture", "mesh"))]
+    assert [model.params.size for model in models[-4:]] == [68, 2112, 5868, 12_432]
+    assert models[-1].surface.num_vertices == 2562
+    assert len(page(models).encode()) <= 250_000
+    assert len(page([*models, models[-1]]).encode()) < len(page(models).encode()) + 25_000  # a surface is written once
+    assert max(len(entry(one)["picture"]) for one in models) < 2400
 
 
 def test_a_picture_of_a_texture_is_its_middle():
     target = np.zeros((100, 80, 3), np.float32)
     target[26:74, 16:64] = np.linspace(0, 1, 4)[None, np.arange(48) // 12, None]
-    one = replace(lattice("micro"), target=target)
+    one = replace(of_size("micro"), target=target)
     data = base64.b64decode(entry(one)["picture"].split(",")[1])
     pixels = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
     np.testing.assert_allclose(pixels / 255, target[26:74, 16:64], atol=1 / 255)
@@ -454,7 +406,7 @@ def test_faces_of_large_surfaces_have_four_bytes():
 
 
 def test_it_is_one_small_file_that_loads_nothing():
-    text = page([load(name) for name in BUNDLED])
+    text = page([load(name) for name in GROWING])
     assert len(text.encode()) < 150_000
     assert not re.search(r"(src|href)\s*=\s*[\"']?(https?:)?//|@import|fetch\(|import\s", text)
 
