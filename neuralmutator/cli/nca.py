@@ -108,12 +108,15 @@ class Page:
 
 @dataclass(frozen=True)
 class Pack:
-    """Write the automaton of a run as one small file that film and page take: in 8 bits, unless --exact."""
+    """Write the automaton of a run as one small file that film and page take: in 8 bits, unless --exact.
+
+    A µNCA may also become a shader: name the file .glsl.
+    """
 
     run: tyro.conf.Positional[str]
     """A run folder, a packed automaton, or a bundled one by name."""
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("automaton.npz")
-    """The file, .npz."""
+    """The file, .npz, or .glsl for the text of a shader."""
     label: str | None = None
     """What the automaton is called; what it grows and how it was trained if not given."""
     exact: bool = False
@@ -215,6 +218,14 @@ def _page(options: Page) -> int:
 
 
 def _pack(options: Pack) -> int:
+    if options.output.suffix == ".glsl":
+        model = load(options.run)
+        if model.kind != "micro":
+            raise ValueError(f"only automata of kind micro become a shader, got one of kind {model.kind}")
+        text = automata.micro_glsl(model.params, model.channels)
+        options.output.write_text(text, "utf-8")
+        print(f"{options.output}: {len(text):,} characters")
+        return 0
     path = pack(_on(options.surface, load(options.run)), options.output, options.label, options.exact)
     print(f"{path}: {path.stat().st_size / 1000:.1f} kB")
     return 0

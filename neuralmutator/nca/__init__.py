@@ -6,6 +6,7 @@ from neuralmutator.nca.charts import Charts, View, chart_images, surface_charts,
 from neuralmutator.nca.damage import Damage, cut, disc, random_disc
 from neuralmutator.nca.diffusion import diffusing, gray_scott, grid_laplacian, reaction_diffusion
 from neuralmutator.nca.fitness import automaton_network, growth_fitness, texture_fitness
+from neuralmutator.nca.glsl import micro_glsl
 from neuralmutator.nca.gradients import tamed, unit_gradient
 from neuralmutator.nca.growth import ALPHA, growing, growth_loss, living_cells, seed_grid, to_rgb
 from neuralmutator.nca.measures import Recovery, recovery, rotate_image, rotation_loss, step_with_loss
@@ -59,6 +60,7 @@ __all__ = [
     "living_cells",
     "mesh_automaton",
     "micro",
+    "micro_glsl",
     "on_mesh",
     "paint",
     "patterns",

@@ -1,8 +1,8 @@
 """Reaction and diffusion: cells that see only what is in them, and what flows in and out.
 
 A concentration i of a cell changes by ``d_i lap(x)_i + f(x)_i``, explicit Euler with a step of 1. The reaction f knows
-no neighbour and so no direction: what is learnt on a grid runs on a mesh (Mordvintsev, Randazzo and Fouts 2021,
-"Differentiable Programming of Chemical Reactions", arXiv 2107.06862; Gray and Scott 1984, Pearson 1993).
+no neighbour and so no direction: what is learnt on a grid runs on a mesh (Mordvintsev, Randazzo and Niklasson 2021,
+"Differentiable Programming of Reaction-Diffusion Patterns", arXiv 2107.06862; Gray and Scott 1984, Pearson 1993).
 """
 
 from collections.abc import Callable, Sequence
