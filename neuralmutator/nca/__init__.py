@@ -1,7 +1,7 @@
 """Neural cellular automata: grids whose cells all run one small network, and grow, persist and regenerate."""
 
 from neuralmutator.nca.cells import Automaton, Rule, automaton, per_variable
-from neuralmutator.nca.damage import Damage, cut, disc, random_disc
+from neuralmutator.nca.damage import Damage, RandomDamage, cut, disc, random_damage, random_disc, random_half
 from neuralmutator.nca.fitness import automaton_network, growth_fitness
 from neuralmutator.nca.growth import ALPHA, growing, growth_loss, living_cells, random_cells, seed_grid, to_rgb
 from neuralmutator.nca.measures import Recovery, recovery, rotate_image, rotation_loss, step_with_loss
@@ -17,6 +17,7 @@ __all__ = [
     "Automaton",
     "Damage",
     "Quantized",
+    "RandomDamage",
     "Recovery",
     "Regime",
     "Rule",
@@ -42,7 +43,9 @@ __all__ = [
     "pool_starts",
     "quantize",
     "random_cells",
+    "random_damage",
     "random_disc",
+    "random_half",
     "recovery",
     "rollout_trainer",
     "rotate_image",

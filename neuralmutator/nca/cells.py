@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from neuralmutator.core import Step, check
+from neuralmutator.nca.sparse import apply_where
 
 Perceive = Callable[[jax.Array], jax.Array]
 """``grid f32[H, W, C] -> f32[H, W, F]``, what every cell knows."""
@@ -45,6 +46,8 @@ class Automaton(NamedTuple):
     move: Callable[[jax.Array, jax.Array, jax.Array], jax.Array]  # (params, grid, fires bool[H, W]) -> grid
     alive: Alive | None  # None: every cell may hold anything
     unflatten: Variables
+    # As `move`, with reverse-mode derivatives only; computes no cells but those that change. None: there is none.
+    move_few: Callable[[jax.Array, jax.Array, jax.Array], jax.Array] | None = None
 
     def update(self, key: jax.Array, params: jax.Array, grid: jax.Array) -> jax.Array:
         """The grid f32[H, W, C] after one update."""
@@ -87,7 +90,17 @@ def automaton(rule: Rule, channels: int, perceive: Perceive, fire: Fire, alive: 
             return changed
         return changed * (alive(grid) & alive(changed))[..., None]
 
-    return Automaton(rule.num_params, channels, rule.init, fire, move, alive, rule.unflatten)
+    if alive is None:
+        return Automaton(rule.num_params, channels, rule.init, fire, move, alive, rule.unflatten)
+
+    def move_few(params: jax.Array, grid: jax.Array, fires: jax.Array) -> jax.Array:
+        living, perceived = alive(grid), perceive(grid)
+        rows = perceived.reshape(-1, perceived.shape[-1])
+        change = apply_where(rule.apply, params, rows, (fires & living).reshape(-1))
+        changed = grid + change.reshape(grid.shape)
+        return changed * (living & alive(changed))[..., None]
+
+    return Automaton(rule.num_params, channels, rule.init, fire, move, alive, rule.unflatten, move_few)
 
 
 def per_variable(automaton: Automaton, function: Callable[[str, jax.Array], jax.Array], values: jax.Array) -> jax.Array:

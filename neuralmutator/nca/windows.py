@@ -92,6 +92,8 @@ def develop(
     """
     height, width = grid.shape[:2]
     inner = windowed(automaton, margin) if margin else automaton
+    if on_cpu() and inner.move_few is not None:
+        inner = inner._replace(move=inner.move_few)
 
     def room(grid: jax.Array) -> jax.Array:
         if automaton.alive is None:
