@@ -3,7 +3,7 @@
 from neuralmutator.nca import patterns, textures
 from neuralmutator.nca.cells import Automaton, Rule, automaton, first_colours, per_variable, random_cells
 from neuralmutator.nca.charts import Charts, View, chart_images, surface_charts, surface_view, view_image
-from neuralmutator.nca.damage import Damage, cut, disc, random_disc
+from neuralmutator.nca.damage import Damage, RandomDamage, cut, disc, random_damage, random_disc, random_half
 from neuralmutator.nca.diffusion import diffusing, gray_scott, grid_laplacian, reaction_diffusion
 from neuralmutator.nca.fitness import automaton_network, growth_fitness, texture_fitness
 from neuralmutator.nca.glsl import micro_glsl
@@ -27,6 +27,7 @@ __all__ = [
     "Charts",
     "Damage",
     "Quantized",
+    "RandomDamage",
     "Recovery",
     "Regime",
     "Rule",
@@ -72,7 +73,9 @@ __all__ = [
     "pool_starts",
     "quantize",
     "random_cells",
+    "random_damage",
     "random_disc",
+    "random_half",
     "reaction_diffusion",
     "recovery",
     "renewed_starts",

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from neuralmutator.core import Step, check
+from neuralmutator.nca.sparse import apply_where
 
 Perceive = Callable[[jax.Array], jax.Array]
 """``cells f32[..., C] -> f32[..., F]``, what every cell knows."""
@@ -54,6 +55,8 @@ class Automaton(NamedTuple):
     unflatten: Variables
     start: Start
     look: Look
+    # As `move`, with reverse-mode derivatives only; computes no cells but those that change. None: there is none.
+    move_few: Callable[[jax.Array, jax.Array, jax.Array | None], jax.Array] | None = None
 
     def update(self, key: jax.Array, params: jax.Array, cells: jax.Array) -> jax.Array:
         """The cells f32[..., C] after one update."""
@@ -119,10 +122,19 @@ def automaton(
             return changed
         return changed * (alive(cells) & alive(changed))[..., None]
 
+    def move_few(params: jax.Array, cells: jax.Array, fires: jax.Array | None) -> jax.Array:
+        assert alive is not None
+        living, perceived = alive(cells), perceive(cells)
+        wanted = living if fires is None else fires & living
+        rows = perceived.reshape(-1, perceived.shape[-1])
+        changed = cells + apply_where(rule.apply, params, rows, wanted.reshape(-1)).reshape(cells.shape)
+        return changed * (living & alive(changed))[..., None]
+
     def empty(key: jax.Array, shape: Sequence[int]) -> jax.Array:
         return jnp.zeros((*shape, channels), jnp.float32)
 
-    return Automaton(rule.num_params, channels, rule.init, fire, move, alive, rule.unflatten, start or empty, look)
+    few = None if alive is None else move_few
+    return Automaton(rule.num_params, channels, rule.init, fire, move, alive, rule.unflatten, start or empty, look, few)
 
 
 def per_variable(automaton: Automaton, function: Callable[[str, jax.Array], jax.Array], values: jax.Array) -> jax.Array:

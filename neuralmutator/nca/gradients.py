@@ -1,9 +1,14 @@
 """Gradients through long rollouts: what keeps them from vanishing and exploding."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 
 from neuralmutator.nca.cells import Automaton
+
+Move = Callable[[jax.Array, jax.Array, jax.Array | None], jax.Array]
+"""``(params, cells, fires) -> cells``."""
 
 
 @jax.custom_vjp
@@ -21,5 +26,9 @@ def tamed(automaton: Automaton) -> Automaton:
     A texture automaton learns by it what lasts: a gradient through 64 updates has the size of one through a few. Its
     loss need not be weighed against anything, as only its direction counts.
     """
-    move = automaton.move
-    return automaton._replace(move=lambda params, cells, fires: unit_gradient(move(params, cells, fires)))
+
+    def tame(move: Move) -> Move:
+        return lambda params, cells, fires: unit_gradient(move(params, cells, fires))
+
+    few = automaton.move_few
+    return automaton._replace(move=tame(automaton.move), move_few=None if few is None else tame(few))

@@ -226,4 +226,5 @@ def graft(first: Automaton, second: Automaton, mask: ArrayLike) -> Automaton:
         named = {f"first.{name}": value for name, value in first.unflatten(params[:cut]).items()}
         return named | {f"second.{name}": value for name, value in second.unflatten(params[cut:]).items()}
 
-    return first._replace(num_params=cut + second.num_params, init=init, move=move, unflatten=unflatten)
+    count = cut + second.num_params
+    return first._replace(num_params=count, init=init, move=move, unflatten=unflatten, move_few=None)

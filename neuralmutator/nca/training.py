@@ -6,7 +6,6 @@ damaged.
 """
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Literal, NamedTuple, get_args
 
 import jax
@@ -15,7 +14,7 @@ import optax
 
 from neuralmutator.core import PyTree, Step, check, each
 from neuralmutator.nca.cells import Automaton, per_variable
-from neuralmutator.nca.damage import random_disc
+from neuralmutator.nca.damage import RandomDamage, random_disc
 from neuralmutator.nca.growth import ALPHA, growth_loss, seed_grid
 from neuralmutator.nca.pool import Starts, pool_starts, same_start
 from neuralmutator.nca.windows import Developed, default_margins, develop, in_smallest_window
@@ -61,6 +60,7 @@ def trainer(
     lengths: tuple[int, int] = (64, 96),
     damaged: int = 3,
     margins: Sequence[int] | None = None,
+    damage: RandomDamage = random_disc,
 ) -> Trainer:
     """Trains an automaton to grow a target from one cell, as the article does.
 
@@ -73,8 +73,9 @@ def trainer(
         pool_size: grids in the pool (persistent, regenerating).
         lengths: a rollout has at least the first and less than the second number of updates; all of a batch have the
             same.
-        damaged: grids of a batch that lose a disc (regenerating), those of the lowest loss.
+        damaged: grids of a batch that are damaged (regenerating), those of the lowest loss.
         margins: as for `rollout_trainer`; by default those that fit the target, on a CPU.
+        damage: what is done to them, for example `random_damage`; the article's discs by default.
 
     Raises:
         ValueError: if an argument is out of range.
@@ -96,9 +97,8 @@ def trainer(
     if regime == "growing":
         starts = same_start(start, batch_size)
     else:
-        damage = partial(random_disc, height=height, width=width)
         damaged = damaged if regime == "regenerating" else 0
-        starts = pool_starts(start, loss, damage, damaged, batch_size, pool_size)
+        starts = pool_starts(start, loss, lambda key: damage(key, height, width), damaged, batch_size, pool_size)
     if margins is None:
         margins = default_margins(target)
     return rollout_trainer(automaton, rollout_loss, starts, learning_rate, lengths, margins)

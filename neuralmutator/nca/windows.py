@@ -95,6 +95,8 @@ def develop(
     """
     inner = windowed(automaton, margin) if margin else automaton
     border = ((margin, margin), (margin, margin), (0, 0))
+    if on_cpu() and inner.move_few is not None:
+        inner = inner._replace(move=inner.move_few)
 
     def room(grid: jax.Array) -> jax.Array:
         if automaton.alive is None:

@@ -26,6 +26,13 @@ if TYPE_CHECKING:
 STRIP = (0, 8, 16, 24, 32, 40, 48, 64, 80, 96, 128, 200, 300, 400, 600, 800)
 """Updates that the film strip of a run shows."""
 
+DAMAGES: dict[str, nca.RandomDamage] = {
+    "disc": nca.random_disc,
+    "half": nca.random_half,
+    "mixed": nca.random_damage,
+}
+"""What `NcaConfig.damage` means."""
+
 POOL_SHOWN = 60
 """Grids of the pool that a run folder keeps a picture of."""
 
@@ -38,6 +45,7 @@ def build(config: NcaConfig) -> tuple[nca.Automaton, np.ndarray, nca.Trainer]:
     """
     check.whole(1, steps=config.steps)
     check.whole(0, drop_at=config.drop_at, seed=config.seed)
+    check.one_of(DAMAGES, damage=config.damage)
     check.number(0, open_low=True, learning_rate=config.learning_rate)
     target = load_target(config.target, config.size, config.padding)
     return make_automaton(config), target, make_trainer(config, jnp.asarray(target), nca.default_margins(target))
@@ -57,8 +65,31 @@ def make_trainer(config: NcaConfig, target: jax.Array, margins: tuple[int, ...])
         nca.drop_schedule(config.learning_rate, config.drop_at),
         config.batch_size,
         config.pool_size,
+        damaged=config.damaged,
         margins=margins,
+        damage=DAMAGES[config.damage],
     )
+
+
+def _beginning(config: NcaConfig) -> jax.Array | None:
+    """The parameters f32[P] with which training begins; None: untrained ones.
+
+    Raises:
+        RunError: if there is no such automaton.
+        ValueError: if it is not of the size that is trained.
+    """
+    if config.init is None:
+        return None
+    model = load(config.init)
+    wanted = f"{config.channels} channels and {config.hidden} hidden units"
+    if model.kind != "growing":
+        raise ValueError(f"init must be an automaton that grows, of {wanted}, got {config.init!r} of kind {model.kind}")
+    if (model.channels, model.settings["hidden"]) != (config.channels, config.hidden):
+        raise ValueError(
+            f"init must be an automaton of {wanted}, as are trained, "
+            f"got {config.init!r} of {model.channels} and {model.settings['hidden']}"
+        )
+    return model.params
 
 
 def build_run(config: NcaConfig) -> Run:
@@ -70,7 +101,12 @@ def build_run(config: NcaConfig) -> Run:
     with construction():
         check_types(config)
         _, target, trainer = build(config)
+        beginning = _beginning(config)
     margins = nca.default_margins(target)  # of the target itself: in the step it is traced
+
+    def init(key: jax.Array) -> nca.TrainState:
+        state = trainer.init(key)
+        return state if beginning is None else state._replace(params=beginning)
 
     def step(key: jax.Array, state: nca.TrainState, target: jax.Array) -> tuple[nca.TrainState, nca.TrainInfo]:
         return make_trainer(config, target, margins).step(key, state)
@@ -93,7 +129,7 @@ def build_run(config: NcaConfig) -> Run:
         kind="nca",
         config=config,
         keys=(key_init, key_run),
-        init=trainer.init,
+        init=init,
         step=step,
         length=config.steps,
         columns=training_columns,

@@ -1,10 +1,13 @@
 """A training of an automaton as data, which becomes the options of the command and config.json."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import tyro
 
 from neuralmutator import nca
+
+DamageName = Literal["disc", "half", "mixed"]
 
 
 @dataclass(frozen=True)
@@ -35,5 +38,11 @@ class NcaConfig:
     """Rollouts in a training step."""
     pool_size: int = 1024
     """Grids in the pool (persistent, regenerating)."""
+    damage: DamageName = "disc"
+    """What damaged grids lose (regenerating): a disc, as in the article; all on one side of a line; either of them."""
+    damaged: int = 3
+    """Grids of a batch that are damaged (regenerating)."""
+    init: str | None = None
+    """Where training begins: a run folder, a packed automaton, or a bundled one by name; untrained if not given."""
     seed: int = 0
     """Seed of everything random in the run."""

@@ -33,6 +33,50 @@ def test_random_discs_are_where_the_article_has_them():
     assert (masks == 0).mean() == pytest.approx(np.pi * 0.07 / 4, rel=0.1)
 
 
+def masks_of(damage, count=500, side=64):
+    draw = jax.jit(jax.vmap(lambda key: damage(key, side, side)))
+    return np.asarray(draw(jax.random.split(jax.random.key(0), count)))[..., 0]
+
+
+def test_larger_discs():
+    masks = masks_of(lambda *args: nca.random_disc(*args, largest=0.6))
+    # E[r²] for r uniform in [0.1, 0.6]; the rims of a few discs lie beyond the border of the grid
+    assert (masks == 0).mean() == pytest.approx(np.pi * (0.6**3 - 0.1**3) / (3 * 0.5) / 4, rel=0.1)
+
+
+def test_random_halves_are_cut_by_a_line_near_the_middle():
+    masks = masks_of(nca.random_half)
+    across = np.linspace(-1, 1, 64)
+    points = np.stack([*np.meshgrid(across, across)], axis=-1)
+    sides = []
+    for mask in masks:
+        erased, kept = points[mask == 0], points[mask == 1]
+        assert set(np.unique(mask)) == {0, 1}
+        towards = erased.mean(axis=0) - kept.mean(axis=0)
+        sides.append(np.arctan2(towards[1], towards[0]))
+    # A line separates them: along its normal, every erased cell is beyond every cell that is kept.
+    for key, mask in zip(jax.random.split(jax.random.key(0), 50), masks[:50], strict=False):
+        angle = float(jax.random.uniform(jax.random.split(key)[0], maxval=2 * np.pi))
+        along = points @ np.array([np.cos(angle), np.sin(angle)])
+        border = along[mask == 0].min()
+        assert along[mask == 1].max() <= border + 1e-5 and -0.2 - 0.05 <= border <= 0.2 + 0.05
+    assert (masks == 0).mean() == pytest.approx(0.5, abs=0.02)
+    assert np.histogram(sides, 4, (-np.pi, np.pi))[0].min() > 90  # of 500, each quarter of all directions 125
+
+
+def test_no_line_goes_further_from_the_middle_than_told():
+    masks = masks_of(lambda *args: nca.random_half(*args, furthest=0.0))
+    np.testing.assert_allclose((masks == 0).mean(axis=(1, 2)), 0.5, atol=0.03)
+
+
+def test_random_damages_are_halves_and_discs():
+    masks = masks_of(nca.random_damage)
+    corners = (masks[:, [0, 0, -1, -1], [0, -1, 0, -1]] == 0).any(axis=1)  # discs never reach one
+    assert 0.4 < corners.mean() < 0.6
+    discs = masks[~corners]
+    assert (discs == 0).mean() == pytest.approx(np.pi * (0.45**3 - 0.1**3) / (3 * 0.35) / 4, rel=0.15)
+
+
 def test_bad_damage():
     with pytest.raises(ValueError, match=r"damage must be one of left, .* got 'middle'"):
         nca.cut("middle", 10, 10)

@@ -30,3 +30,17 @@ def test_a_tamed_automaton_updates_as_before_and_its_gradient_neither_grows_nor_
     plain, tame = ([size(a, length) for length in (1, 20)] for a in (automaton, nca.tamed(automaton)))
     assert not 1 / 3 < plain[1] / plain[0] < 3
     assert 1 / 3 < tame[1] / tame[0] < 3
+
+
+def test_a_tamed_automaton_is_tame_also_where_few_cells_are_computed():
+    automaton = nca.growing(channels=5, hidden=6)
+    params = 0.3 * jax.random.normal(jax.random.key(0), (automaton.num_params,))
+    grid = jnp.zeros((9, 9, 5)).at[3:6, 3:6].set(0.5)
+
+    def sized(tamed):
+        def loss(grid):
+            return 1e4 * jnp.sum(nca.develop(tamed, jax.random.key(1), params, grid, jnp.int32(1), 1).cells)
+
+        return float(jnp.linalg.norm(jax.grad(loss)(grid)))
+
+    assert sized(automaton) > 1e4 and sized(nca.tamed(automaton)) < 100

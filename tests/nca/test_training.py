@@ -69,6 +69,15 @@ def test_a_step_is_the_articles(regime):
         np.testing.assert_array_equal(new.pool[others], state.pool[others])
 
 
+def test_the_damage_is_ones_own():
+    """Where everything is erased, those of the lowest loss stay empty, and the pool keeps them."""
+    trainer = make("regenerating", damage=lambda key, height, width: jnp.zeros((height, width, 1)))
+    state = trainer.init(jax.random.key(0))
+    noise = jax.random.uniform(jax.random.key(6), (16, 1, 1, 1))
+    pool = jax.jit(trainer.step)(jax.random.key(1), state._replace(pool=state.pool * noise))[0].pool
+    assert (np.asarray(pool) == 0).all(axis=(1, 2, 3)).sum() == 2
+
+
 @pytest.mark.parametrize("regime", ["growing", pytest.param("persistent", marks=pytest.mark.slow)])
 def test_a_window_changes_nothing(regime):
     options = {"lengths": (4, 6), "learning_rate": 5e-4}

@@ -1,15 +1,18 @@
 import dataclasses
 import json
+from typing import get_args
 
+import jax
 import numpy as np
 import pytest
 
+from neuralmutator import nca
 from neuralmutator.runs import execute
 from neuralmutator.runs.automata import load
 from neuralmutator.runs.errors import InterruptedRunError, RunError
 from neuralmutator.runs.folder import RunFolder
-from neuralmutator.runs.nca import build_run
-from neuralmutator.runs.nca_config import NcaConfig
+from neuralmutator.runs.nca import DAMAGES, build_run
+from neuralmutator.runs.nca_config import DamageName, NcaConfig
 
 SMALL = NcaConfig(size=8, padding=5, channels=6, hidden=8, steps=20, pool_size=12, batch_size=2, regime="persistent")
 
@@ -71,9 +74,36 @@ def test_resuming_takes_the_same_options(finished):
         ({"pool_size": 1}, "pool_size must be"),
         ({"channels": 3}, "channels must be"),
         ({"seed": -1}, "seed must be"),
+        ({"damage": "square"}, "damage must be"),
+        ({"regime": "regenerating", "damaged": 2}, "damaged must lie between 0 and 1, got 2"),
+        (
+            {"init": "growing"},
+            "init must be an automaton of 6 channels and 8 hidden.* got 'growing' of 16 and 128",
+        ),
+        ({"init": "nowhere"}, "nowhere is not a run folder"),
     ],
 )
 def test_bad_input_leaves_no_folder(tmp_path, change, message):
     with pytest.raises(ValueError, match=message):
         train(dataclasses.replace(SMALL, **change), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_training_begins_with_an_automaton_that_is_given(tmp_path, finished):
+    """With its parameters, but neither its pool nor the memory of its optimiser."""
+    config = dataclasses.replace(SMALL, regime="regenerating", damage="mixed", damaged=1, init=str(finished[0]))
+    run, plain = build_run(config), build_run(dataclasses.replace(config, init=None))
+    state, other = run.init(run.keys[0]), plain.init(plain.keys[0])
+    np.testing.assert_array_equal(state.params, load(finished[0]).params)
+    assert not np.array_equal(state.params, other.params)
+    for mine, theirs in zip(state[1:], other[1:], strict=True):
+        jax.tree.map(np.testing.assert_array_equal, mine, theirs)
+
+
+def test_every_damage_has_a_name():
+    key = jax.random.key(3)
+    masks = {name: np.asarray(DAMAGES[name](key, 18, 18)) for name in get_args(DamageName)}
+    assert set(masks) == set(DAMAGES)
+    np.testing.assert_array_equal(masks["disc"], nca.random_disc(key, 18, 18))
+    np.testing.assert_array_equal(masks["half"], nca.random_half(key, 18, 18))
+    np.testing.assert_array_equal(masks["mixed"], nca.random_damage(key, 18, 18))
