@@ -118,7 +118,7 @@ def surface_view(surface: Surface, size: int = 256, direction: Sequence[float] =
     shares, light = np.zeros((size * size, 3), np.float32), np.zeros(size * size, np.float32)
     vertices[pixel], shares[pixel] = faces[face], weights
     facing = (np.asarray(surface.normals, np.float64)[faces[face]] * weights[..., None]).sum(1) @ axes[2]
-    light[pixel] = 0.5 + 0.5 * np.clip(facing, 0, 1)
+    light[pixel] = 0.7 + 0.3 * np.clip(facing, 0, 1)
     charts = Charts(jnp.asarray(vertices.reshape(1, size, size, 3)), jnp.asarray(shares.reshape(1, size, size, 3)))
     places = np.clip(turned[:, 1::-1].round(), 0, size - 1).astype(np.int32)
     return View(charts, jnp.asarray(light.reshape(size, size)), jnp.asarray(places))

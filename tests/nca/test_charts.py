@@ -142,7 +142,7 @@ def test_a_sphere_from_afar():
     view = nca.surface_view(sphere, 64, direction=(0.0, 0.0, 1.0))
     seen = np.asarray(view.light) > 0
     assert seen.mean() == pytest.approx(np.pi * 0.47**2, rel=0.03)  # a disc of 0.47 of the picture
-    assert float(view.light[32, 32]) > 0.99 and float(view.light[seen].min()) < 0.6
+    assert float(view.light[32, 32]) > 0.99 and float(view.light[seen].min()) < 0.8
     # Where a pixel is, the front of the unit sphere has this place.
     places = np.asarray(nca.chart_images(view.charts, sphere.vertices)[0])[seen]
     rows, columns = np.nonzero(seen)
