@@ -62,6 +62,17 @@ def test_foreign_weights_become_a_page(tmp_path, monkeypatch, capsys):
     assert '"name": "one"' in text and "<two>" not in text and "two>" in text
 
 
+def test_a_shader_and_another_surface(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["nca", "pack", "micro-dots", "-o", "dots.glsl"]) == 0
+    text = (tmp_path / "dots.glsl").read_text()
+    assert f"{len(text):,} characters" in capsys.readouterr().out and len(text) < 3000 and "void main()" in text
+    assert main(["nca", "pack", "mesh-dots", "--surface", "icosphere:3", "-o", "small.npz"]) == 0
+    small, whole = load("small.npz"), load("mesh-dots")
+    assert small.surface.num_vertices == 92 and whole.surface.num_vertices == 2562
+    np.testing.assert_array_equal(small.params, whole.params)
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -76,6 +87,8 @@ def test_foreign_weights_become_a_page(tmp_path, monkeypatch, capsys):
         (["page", "nowhere"], "not a run folder"),
         (["page", "growing", "--labels", "a", "b"], "labels must be one for each of 1 automata, got 2"),
         (["pack", "nowhere"], "not a run folder"),
+        (["pack", "growing", "-o", "a.glsl"], "only automata of kind micro become a shader, got one of kind growing"),
+        (["film", "micro-dots", "--surface", "icosphere:3"], "surface must not be given for kind micro"),
         (["import", "nowhere"], "weights must be a file, got nowhere"),
         (["pack", "growing", "-o", "a.txt"], "output must end in .npz, got a.txt"),
     ],

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from neuralmutator import rollout
+from neuralmutator import nca, rollout
 from neuralmutator.nca import textures
 from neuralmutator.runs import execute
-from neuralmutator.runs.automata import load, pack
+from neuralmutator.runs.automata import PAINTED, load, pack
 from neuralmutator.runs.errors import InterruptedRunError, RunError
 from neuralmutator.runs.film import FilmConfig, film
 from neuralmutator.runs.page import page
@@ -127,6 +127,30 @@ def test_a_training_paints(tmp_path):
     """A µNCA of 68 numbers comes much nearer to stripes than their shuffled pixels are."""
     config = MicroConfig("stripes", size=56, image_size=64, steps=300, drops=(150, 240), batch_size=2, pool_size=16)
     assert train(config, tmp_path / "run")["share_of_shuffled_pixels"] < 0.5
+
+
+def test_what_is_bundled_paints():
+    """All µNCA, from noise, by one program: much nearer to their textures than shuffled pixels are."""
+    micro = [name for name in PAINTED if name.startswith("micro-")]
+    assert len(micro) == 12
+    automaton = nca.micro(4)
+
+    @jax.jit
+    def share(params, target):
+        texture = textures.held_out(target)
+        cells = automaton.start(jax.random.key(0), (64, 64))
+        cells, _ = rollout(automaton.step(params), jax.random.key(1), cells, 600)
+        shuffled = textures.shuffled(jax.random.key(2), target)
+        return textures.exact_distance(texture, automaton.look(cells)) / textures.exact_distance(texture, shuffled)
+
+    for name in micro:
+        model = load(name)
+        assert model.weights.codes.shape == (68,) and model.label == name.removeprefix("micro-")
+        assert float(share(model.params, jnp.asarray(model.target))) < 0.5, name
+    for name in set(PAINTED) - set(micro):
+        model = load(name)
+        assert model.weights.codes.dtype == np.int8 and name.startswith(model.kind)
+        assert (model.surface is not None) == (model.kind == "mesh")
 
 
 def test_a_file_of_ones_own(tmp_path):
