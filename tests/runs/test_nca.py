@@ -80,12 +80,17 @@ def test_resuming_takes_the_same_options(finished):
             {"init": "growing"},
             "init must be an automaton of 6 channels and 8 hidden.* got 'growing' of 16 and 128",
         ),
-        ({"init": "nowhere"}, "nowhere is not a run folder"),
     ],
 )
 def test_bad_input_leaves_no_folder(tmp_path, change, message):
     with pytest.raises(ValueError, match=message):
         train(dataclasses.replace(SMALL, **change), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_training_that_begins_nowhere(tmp_path):
+    with pytest.raises(RunError, match="nowhere is not a run folder"):
+        train(dataclasses.replace(SMALL, init="nowhere"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
