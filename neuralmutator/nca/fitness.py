@@ -53,7 +53,7 @@ def texture_fitness(
     target: jax.Array | textures.Texture,
     shape: Sequence[int] = (48, 48),
     moments: tuple[int, int] = (64, 128),
-    stays: int = 512,
+    stays: int = 256,
     bound: float = 20.0,
 ) -> Fitness:
     """Higher is better, 0 is perfect: minus how far what a genome's policy paints is from a texture.
