@@ -217,7 +217,8 @@ def of_painting(
     if weights is None:
         weights = jnp.zeros(make_automaton(config.kind, settings, surface).num_params)
     about = f"{config.about}, {weights.size:,} numbers"
-    return Model(target, weights, config.kind, settings, Path(config.image).stem, about, surface)
+    label = Path(config.image).stem.partition(":")[0]
+    return Model(target, weights, config.kind, settings, label, about, surface)
 
 
 def pack(model: Model, path: str | Path, label: str | None = None, exact: bool = False) -> Path:
