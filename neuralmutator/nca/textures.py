@@ -17,7 +17,7 @@ from neuralmutator.core import check
 from neuralmutator.nca.cells import Automaton
 
 Features = Callable[[jax.Array], Sequence[jax.Array]]
-"""``image f32[H, W, 3] -> `` maps f32[h, w, F], of any sizes: what of an image is compared."""
+"""``image f32[H, W, 3] -> [map f32[h, w, F], ...]``, of any sizes: what of an image is compared."""
 
 BINOMIAL = np.array([1, 4, 6, 4, 1], np.float32) / 16
 
