@@ -68,7 +68,7 @@ class Automaton(NamedTuple):
 
 
 def random_cells(key: jax.Array, shape: Sequence[int], rate: float = 0.5) -> jax.Array:
-    """Which cells change, ``bool[*shape]``: each with probability `rate`, as there is no clock that all of them hear."""
+    """Which cells change, ``bool[*shape]``: each with probability `rate`, for there is no clock that all hear."""
     return jax.random.uniform(key, shape, jnp.float32) <= rate
 
 

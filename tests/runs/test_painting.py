@@ -129,10 +129,18 @@ def test_a_training_paints(tmp_path):
     assert train(config, tmp_path / "run")["share_of_shuffled_pixels"] < 0.5
 
 
+def test_what_is_bundled_is_of_every_kind():
+    assert len([name for name in PAINTED if name.startswith("micro-")]) == 12
+    for name in PAINTED:
+        model = load(name)
+        assert model.weights.codes.dtype == np.int8 and name.startswith(model.kind)
+        assert (model.surface is not None) == (model.kind == "mesh") and model.label == name.split("-")[1]
+        assert model.kind != "micro" or model.weights.codes.shape == (68,)
+
+
+@pytest.mark.slow
 def test_what_is_bundled_paints():
     """All µNCA, from noise, by one program: much nearer to their textures than shuffled pixels are."""
-    micro = [name for name in PAINTED if name.startswith("micro-")]
-    assert len(micro) == 12
     automaton = nca.micro(4)
 
     @jax.jit
@@ -143,14 +151,10 @@ def test_what_is_bundled_paints():
         shuffled = textures.shuffled(jax.random.key(2), target)
         return textures.exact_distance(texture, automaton.look(cells)) / textures.exact_distance(texture, shuffled)
 
-    for name in micro:
-        model = load(name)
-        assert model.weights.codes.shape == (68,) and model.label == name.removeprefix("micro-")
-        assert float(share(model.params, jnp.asarray(model.target))) < 0.5, name
-    for name in set(PAINTED) - set(micro):
-        model = load(name)
-        assert model.weights.codes.dtype == np.int8 and name.startswith(model.kind)
-        assert (model.surface is not None) == (model.kind == "mesh")
+    for name in PAINTED:
+        if name.startswith("micro-"):
+            model = load(name)
+            assert float(share(model.params, jnp.asarray(model.target))) < 0.5, name
 
 
 def test_a_file_of_ones_own(tmp_path):
