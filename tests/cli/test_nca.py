@@ -39,7 +39,7 @@ def test_train_film_and_page(tmp_path, monkeypatch, capsys):
     assert main(["nca", "pack", str(run), "-o", "small.npz"]) == 0
     assert main(["nca", "film", "small.npz", "--steps", "4", "--output", "b.gif"]) == 0
     assert main(["nca", "page"]) == 0
-    assert "3 automata" in capsys.readouterr().out
+    assert "19 automata" in capsys.readouterr().out
     longer = [*arguments[:-1], "20", "--quiet", "--resume", "--output", str(run)]
     assert main(longer) == 0
     assert len((run / "metrics.jsonl").read_text().splitlines()) == 20

@@ -119,7 +119,7 @@ def test_a_stopped_run_goes_on_with_the_same_bits(tmp_path, config):
         train(config, tmp_path / "run", sinks=[stopping])
     result = train(config, tmp_path / "run", resume=True)
     np.testing.assert_array_equal(load(tmp_path / "run").params, load(tmp_path / "whole").params)
-    assert result["distance"] == whole["distance"]
+    np.testing.assert_array_equal(result["distance"], whole["distance"])  # an untrained automaton on a mesh explodes
 
 
 @pytest.mark.slow
