@@ -21,9 +21,10 @@ from rich.console import Console
 from rich.table import Table
 
 import neuralmutator as nm
-from neuralmutator import nca, rollout
+from neuralmutator import nca
 from neuralmutator.core import each
 from neuralmutator.nca import textures
+from neuralmutator.runs.painting import judged
 from neuralmutator.runs.targets import load_texture
 
 Make = Callable[[nm.networks.Network, nm.core.Fitness, "Options"], nm.Evolution]
@@ -81,9 +82,7 @@ def judge(automaton: nca.Automaton, target: jax.Array) -> Callable[[jax.Array], 
     @jax.jit
     def shares(params: jax.Array) -> jax.Array:
         def one(key: jax.Array) -> jax.Array:
-            cells = automaton.start(jax.random.fold_in(key, 0), (64, 64))
-            cells, _ = rollout(automaton.step(params), key, cells, 1000)
-            return textures.exact_distance(texture, automaton.look(cells)) / worst
+            return judged(automaton, (64, 64), key, params, texture) / worst
 
         return each(one, jax.random.split(jax.random.key(0), 4))
 

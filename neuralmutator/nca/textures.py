@@ -187,7 +187,10 @@ def overflow(cells: jax.Array) -> jax.Array:
 
 
 def texture_loss(
-    automaton: Automaton, images_loss: Callable[[jax.Array, jax.Array], jax.Array], weight: float = 1.0
+    automaton: Automaton,
+    images_loss: Callable[[jax.Array, jax.Array], jax.Array],
+    weight: float = 1.0,
+    view: Callable[[jax.Array, jax.Array], jax.Array] | None = None,
 ) -> Callable[[jax.Array, jax.Array], jax.Array]:
     """``(key, cells) -> f32[]``, for `rollout_trainer`: how far what cells look like is from a texture, and `overflow`.
 
@@ -195,8 +198,18 @@ def texture_loss(
         automaton: what the cells are of.
         images_loss: from `loss`.
         weight: of the overflow.
+        view: ``(key, colours f32[..., 3]) -> images f32[N, H, W, 3]``, for a lattice that is no image, such as
+            windows on a mesh. None: colours are the image.
     """
-    return lambda key, cells: images_loss(key, automaton.look(cells)) + weight * overflow(cells)
+
+    def cells_loss(key: jax.Array, cells: jax.Array) -> jax.Array:
+        images = automaton.look(cells)
+        if view is not None:
+            key, key_view = jax.random.split(key)
+            images = view(key_view, images)
+        return images_loss(key, images) + weight * overflow(cells)
+
+    return cells_loss
 
 
 def _blurring(length: int) -> np.ndarray:

@@ -17,14 +17,7 @@ from neuralmutator.runs.automata import Model, load, make_automaton, of_painting
 from neuralmutator.runs.errors import UserError, construction
 from neuralmutator.runs.folder import RunFolder
 from neuralmutator.runs.nca import broken, training_columns
-from neuralmutator.runs.painting_config import (
-    PAINTINGS,
-    MeshConfig,
-    MicroConfig,
-    Painting,
-    ReactionConfig,
-    TextureConfig,
-)
+from neuralmutator.runs.painting_config import PAINTINGS, MeshConfig, OnGrid, Painting
 from neuralmutator.runs.serialise import check_types
 from neuralmutator.runs.story import Finish, Run, Story
 from neuralmutator.runs.surfaces import make_surface
@@ -70,16 +63,14 @@ def make_trainer(config: Painting, settings: Mapping[str, Any], data: Data) -> n
     first, second = config.drops
     schedule = optax.piecewise_constant_schedule(config.learning_rate, {first: 0.3, second: 0.3})
     features = partial(textures.pyramid, levels=len(data.texture.values))
+
+    def windows(key: jax.Array, colours: jax.Array) -> jax.Array:
+        assert isinstance(config, MeshConfig)
+        chosen = jax.random.choice(key, config.windows, (config.seen,), replace=False)
+        return nca.chart_images(jax.tree.map(lambda x: x[chosen], data.charts), colours)
+
     images_loss = textures.loss(data.texture, features=features)
-
-    def loss(key: jax.Array, cells: jax.Array) -> jax.Array:
-        colours = automaton.look(cells)
-        if isinstance(config, MeshConfig) and data.charts is not None:
-            key, key_windows = jax.random.split(key)
-            chosen = jax.random.choice(key_windows, config.windows, (config.seen,), replace=False)
-            colours = nca.chart_images(jax.tree.map(lambda x: x[chosen], data.charts), colours)
-        return images_loss(key, colours) + textures.overflow(cells)
-
+    loss = textures.texture_loss(automaton, images_loss, view=None if data.charts is None else windows)
     lengths = (config.lengths[0], config.lengths[1] + 1)
     return nca.rollout_trainer(nca.tamed(automaton), loss, starts, schedule, lengths)
 
@@ -87,7 +78,7 @@ def make_trainer(config: Painting, settings: Mapping[str, Any], data: Data) -> n
 def _shape(config: Painting, surface: nca.Surface | None) -> tuple[int, ...]:
     if surface is not None:
         return (surface.num_vertices,)
-    assert isinstance(config, TextureConfig | MicroConfig | ReactionConfig)
+    assert isinstance(config, OnGrid)
     return (config.size, config.size)
 
 

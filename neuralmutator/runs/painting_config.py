@@ -38,14 +38,20 @@ class Painting:
 
 
 @dataclass(frozen=True)
-class TextureConfig(Painting):
+class OnGrid(Painting):
+    """What trainings on a grid share."""
+
+    size: int = 64
+    """Height and width of the grid, cells."""
+
+
+@dataclass(frozen=True)
+class TextureConfig(OnGrid):
     """A training of a texture automaton; its architecture is the article's."""
 
     kind: ClassVar[str] = "texture"
     about: ClassVar[str] = "a texture automaton"
 
-    size: int = 64
-    """Height and width of the grid, cells."""
     channels: int = 12
     """Numbers in a cell; the first three are its colour."""
     hidden: int = 96
@@ -55,27 +61,23 @@ class TextureConfig(Painting):
 
 
 @dataclass(frozen=True)
-class MicroConfig(Painting):
+class MicroConfig(OnGrid):
     """A training of a µNCA."""
 
     kind: ClassVar[str] = "micro"
     about: ClassVar[str] = "a µNCA"
 
-    size: int = 64
-    """Height and width of the grid, cells."""
     channels: int = 4
     """Numbers in a cell: 4, 6, 8 or 12, which make 68, 150, 264 or 588 parameters."""
 
 
 @dataclass(frozen=True)
-class ReactionConfig(Painting):
+class ReactionConfig(OnGrid):
     """A training of a reaction-diffusion."""
 
     kind: ClassVar[str] = "reaction"
     about: ClassVar[str] = "a reaction-diffusion"
 
-    size: int = 64
-    """Height and width of the grid, cells."""
     channels: int = 16
     """Concentrations in a cell, an even number; the first three are its colour."""
     hidden: int = 64

@@ -119,6 +119,8 @@ def test_overflow_and_the_loss_of_cells():
     loss = textures.texture_loss(automaton, lambda key, images: images.sum(), weight=2.0)
     cells = jnp.full((2, 2, 4), 1.5)
     assert float(loss(jax.random.key(0), cells)) == pytest.approx(2 * 2 * 3 * 2.0 + 2 * 0.25)
+    seen = textures.texture_loss(automaton, lambda key, images: images.sum(), view=lambda key, colours: colours[:1])
+    assert float(seen(jax.random.key(0), cells)) == pytest.approx(2 * 3 * 2.0 + 0.25)
 
 
 @pytest.mark.parametrize(
