@@ -12,6 +12,7 @@ if TYPE_CHECKING:
         core,
         envs,
         fitness,
+        life,
         measures,
         mutators,
         nca,
@@ -69,8 +70,8 @@ _HOMES = {
 """Names by the module that they come from."""
 
 _ROOMS = (
-    *("chemistry", "core", "envs", "fitness", "measures", "mutators", "nca", "networks", "population", "quine"),
-    *("runs", "study"),
+    *("chemistry", "core", "envs", "fitness", "life", "measures", "mutators", "nca", "networks", "population"),
+    *("quine", "runs", "study"),
 )
 
 __all__ = [
@@ -89,6 +90,7 @@ __all__ = [
     "fitness",
     "hall_of_fame",
     "islands",
+    "life",
     "load",
     "load_champion",
     "measures",

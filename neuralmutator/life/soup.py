@@ -1,0 +1,134 @@
+"""A soup: programs without a purpose that meet in pairs, run as one tape, and part again.
+
+After "Computational Life: How Well-formed, Self-replicating Programs Emerge from Simple Interaction" (Agüera y Arcas et
+al. 2024). With `cubff` the random numbers are those of the authors' program, and every bit of the soup is the same.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from neuralmutator.core import check
+from neuralmutator.life import engine
+from neuralmutator.life.hashing import U64, add, multiply, seeded, splitmix, u64
+from neuralmutator.life.language import Language
+from neuralmutator.life.languages import get_language
+from neuralmutator.life.pairing import Pairing, mixed
+
+LENGTHS = (16, 32, 64)
+"""How many bytes a program can have."""
+
+
+class Programs(NamedTuple):
+    """A soup at a moment."""
+
+    bytes: jax.Array  # u8[n, L]
+    epoch: jax.Array  # i32[] epochs so far
+
+
+class SoupInfo(NamedTuple):
+    """What has happened in an epoch."""
+
+    pairs: jax.Array  # i32[] that have met
+    operations: jax.Array  # f32[] of a pair, in the mean; bytes that do nothing are not counted
+    mutations: jax.Array  # i32[] bytes that were drawn anew
+
+
+class Soup(NamedTuple):
+    """A process: ``init(key) -> Programs`` and ``step(key, Programs) -> (Programs, SoupInfo)``, for `rollout`."""
+
+    init: Callable[[jax.Array], Programs]
+    step: Callable[[jax.Array, Programs], tuple[Programs, SoupInfo]]
+    language: Language
+
+
+class Stream(NamedTuple):
+    """Where the random numbers of a soup come from."""
+
+    seed: Callable[[jax.Array], U64]  # (key) -> seed of the hashes of a moment
+
+
+def keyed() -> Stream:
+    """Random numbers from JAX's keys."""
+
+    def seed(key: jax.Array) -> U64:
+        words = jax.random.bits(key, (2,), jnp.uint32)
+        return U64(words[0], words[1])
+
+    return Stream(seed)
+
+
+def cubff(seed: int) -> Stream:
+    """The random numbers of cubff, the authors' program, for a seed; keys play no part.
+
+    Raises:
+        ValueError: if `seed` is not a whole number of at least 0.
+    """
+    check.whole(0, seed=seed)
+    return Stream(lambda key: u64(seed))
+
+
+def soup(
+    language: str | Language,
+    programs: int = 131_072,
+    *,
+    length: int = 64,
+    mutation: float = 1 / 4096,
+    pairing: Pairing | None = None,
+    stream: Stream | None = None,
+) -> Soup:
+    """A soup of programs in a language. One step is an epoch: every program meets at most one other.
+
+    Of a pair, each byte is drawn anew with a small probability. Then the two run as one tape of twice their length,
+    from the first byte of the left one, for at most `engine.LIMIT` steps, and part again. Nothing else happens: there
+    is no fitness and no selection.
+
+    Args:
+        language: name of one of `LANGUAGES`, or a language.
+        programs: even, at most 131,072.
+        length: bytes of a program.
+        mutation: probability of a byte to be drawn anew in an epoch; rounded to a multiple of 2^-30.
+        pairing: who meets whom; `pairing.mixed()` by default.
+        stream: of random numbers; `keyed()` by default.
+
+    Raises:
+        ValueError: if an argument is out of range, or `pairing` is for another number of programs.
+    """
+    spoken = get_language(language)
+    check.whole(2, programs=programs)
+    if programs % 2 or programs > 131_072:
+        raise ValueError(f"programs must be an even number of at most 131072, got {programs}")
+    check.one_of(LENGTHS, length=length)
+    check.number(0, 1, mutation=mutation)
+    pairing = mixed() if pairing is None else pairing
+    stream = keyed() if stream is None else stream
+    if pairing.programs not in (None, programs):
+        raise ValueError(f"programs must be {pairing.programs} for this pairing, got {programs}")
+    rate = round(mutation * 2**30)
+    size = 2 * length
+
+    def init(key: jax.Array) -> Programs:
+        first = multiply(seeded(stream.seed(key), u64(0)), u64(length * programs))
+        places = jnp.arange(length * programs, dtype=jnp.uint32)
+        drawn = splitmix(add(first, u64(places))).low.astype(jnp.uint8)
+        return Programs(drawn.reshape(programs, length), jnp.int32(0))
+
+    def step(key: jax.Array, state: Programs) -> tuple[Programs, SoupInfo]:
+        seed = stream.seed(key)
+        pairs = pairing.pair(seed, state.epoch, programs)
+        tapes = state.bytes[pairs.order].reshape(programs // 2, size)
+        moment = multiply(seeded(seed, u64(state.epoch)), u64(programs * size))
+        places = jnp.arange(programs // 2 * size, dtype=jnp.uint32).reshape(-1, size)
+        drawn = splitmix(add(moment, u64(places)))
+        # Bits 8 to 37 decide, and bits 0 to 7 are the new byte.
+        mutates = ((drawn.low >> 8) | ((drawn.high & 0x3F) << 24)) < rate
+        tapes = jnp.where(mutates, drawn.low.astype(jnp.uint8), tapes)
+        ran, operations = engine.run(spoken.lanes, tapes, pairs.met)
+        after = jnp.zeros_like(state.bytes).at[pairs.order].set(ran.reshape(programs, length), unique_indices=True)
+        mean = jnp.sum(operations.astype(jnp.float32)) / jnp.maximum(pairs.met, 1)
+        info = SoupInfo(pairs.met, mean, jnp.sum(mutates, dtype=jnp.int32))
+        return Programs(after, state.epoch + 1), info
+
+    return Soup(init, step, spoken)
