@@ -18,7 +18,7 @@ class Language(NamedTuple):
     """A language, ready to run."""
 
     name: str
-    symbols: tuple[str, ...]  # what each of 256 bytes is written as; "": it does nothing, and has no text of its own
+    symbols: tuple[str, ...]  # what each of 256 bytes is written as; "": it does nothing
     lanes: engine.Lanes
     kernel: tuple | None = None  # (kind, constants) of the compiled kernel in `native`; None: it has none
 
@@ -59,12 +59,12 @@ def language(
         operations: pure functions by name.
         table: the operation of each of 256 bytes; None: the byte does nothing.
         registers: numbers that a machine has beside its tape and `pc`.
-        symbols: a text for each byte; two hexadecimal digits by default.
+        symbols: a text for each byte, all of one length; two hexadecimal digits by default.
         kernel: see `Language`.
 
     Raises:
-        ValueError: if the table has not 256 entries or names an unknown operation, or `symbols` are not 256 different
-            texts.
+        ValueError: if the table has not 256 entries or names an unknown operation, or `symbols` are not 256 texts of
+            one length.
     """
     if len(table) != 256:
         raise ValueError(f"table of language {name!r} must name an operation for each of 256 bytes, got {len(table)}")
@@ -73,7 +73,9 @@ def language(
         if operation is not None and operation not in operations:
             known = f"known operations ({', '.join(names)}) or None"
             raise ValueError(f"table of language {name!r} must name {known}, got {operation!r} for byte {byte}")
-    symbols = _checked_symbols(name, [f"{byte:02X}" for byte in range(256)] if symbols is None else symbols)
+    symbols = [f"{byte:02X}" for byte in range(256)] if symbols is None else symbols
+    if len(symbols) != 256 or len({len(symbol) for symbol in symbols if symbol}) > 1:
+        raise ValueError(f"symbols of language {name!r} must be 256 texts of one length, got {len(symbols)}: {symbols}")
     numbers = jnp.asarray([0 if operation is None else 1 + names.index(operation) for operation in table])
     branches = [lambda machine, byte: machine, *operations.values()]
 
@@ -102,7 +104,7 @@ def language(
         return jax.tree.map(lambda new, old: jnp.where(live, new, old), new, state)
 
     machines = engine.Lanes(start, load, store, jax.vmap(advance), lambda state: state.machine.pc)
-    return Language(name, symbols, machines, kernel)
+    return Language(name, tuple(symbols), machines, kernel)
 
 
 def bracket_language(name: str, dialect: Dialect) -> Language:
@@ -117,14 +119,7 @@ def bracket_language(name: str, dialect: Dialect) -> Language:
     if len(set(codes.values())) < len(codes) or any(code & mask != code for code in codes.values()):
         raise ValueError(f"codes of language {name!r} must be different bytes within the mask {mask}, got {codes}")
     written = {code: symbol for symbol, code in codes.items()}
-    symbols = [written.get(byte, "0" if byte == 0 else "") for byte in range(256)]
+    symbols = [written.get(byte & mask, "0" if byte & mask == 0 else "") for byte in range(256)]
     numbers = tuple(codes.get(operation, -1) for operation in OPERATIONS)
     kernel = ("brackets", (*numbers, mask, int(dialect.heads), dialect.jump))
     return Language(name, tuple(symbols), lanes(dialect), kernel)
-
-
-def _checked_symbols(name: str, symbols: Sequence[str]) -> tuple[str, ...]:
-    given = [symbol for symbol in symbols if symbol]
-    if len(symbols) != 256 or len(set(given)) != len(given):
-        raise ValueError(f"symbols of language {name!r} must be 256 texts that differ, got {len(symbols)}")
-    return tuple(symbols)

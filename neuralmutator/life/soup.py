@@ -4,18 +4,19 @@ After "Computational Life: How Well-formed, Self-replicating Programs Emerge fro
 al. 2024). With `cubff` the random numbers are those of the authors' program, and every bit of the soup is the same.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from neuralmutator.core import check
 from neuralmutator.life import engine
 from neuralmutator.life.hashing import U64, add, multiply, seeded, splitmix, u64
 from neuralmutator.life.language import Language
 from neuralmutator.life.languages import get_language
-from neuralmutator.life.pairing import Pairing, mixed
+from neuralmutator.life.pairing import Pairing, Pairs, mixed
 
 LENGTHS = (16, 32, 64)
 """How many bytes a program can have."""
@@ -41,6 +42,7 @@ class Soup(NamedTuple):
 
     init: Callable[[jax.Array], Programs]
     step: Callable[[jax.Array, Programs], tuple[Programs, SoupInfo]]
+    pair: Callable[[jax.Array, Programs], Pairs]  # (key, programs) -> who meets whom in the step of the same key
     language: Language
 
 
@@ -115,9 +117,12 @@ def soup(
         drawn = splitmix(add(first, u64(places))).low.astype(jnp.uint8)
         return Programs(drawn.reshape(programs, length), jnp.int32(0))
 
+    def pair(key: jax.Array, state: Programs) -> Pairs:
+        return pairing.pair(stream.seed(key), state.epoch, programs)
+
     def step(key: jax.Array, state: Programs) -> tuple[Programs, SoupInfo]:
         seed = stream.seed(key)
-        pairs = pairing.pair(seed, state.epoch, programs)
+        pairs = pair(key, state)
         tapes = state.bytes[pairs.order].reshape(programs // 2, size)
         moment = multiply(seeded(seed, u64(state.epoch)), u64(programs * size))
         places = jnp.arange(programs // 2 * size, dtype=jnp.uint32).reshape(-1, size)
@@ -131,4 +136,19 @@ def soup(
         info = SoupInfo(pairs.met, mean, jnp.sum(mutates, dtype=jnp.int32))
         return Programs(after, state.epoch + 1), info
 
-    return Soup(init, step, spoken)
+    return Soup(init, step, pair, spoken)
+
+
+def plant(state: Programs, program: np.ndarray | jax.Array, places: Sequence[int] = (0,)) -> Programs:
+    """Puts a program u8[L] at some places of a soup.
+
+    Raises:
+        ValueError: if the program has another length, or a place is outside the soup.
+    """
+    programs, length = state.bytes.shape
+    if np.shape(program) != (length,):
+        raise ValueError(f"program must be u8[{length}], got shape {np.shape(program)}")
+    for place in places:
+        if not 0 <= place < programs:
+            raise ValueError(f"places must lie between 0 and {programs - 1}, got {place}")
+    return state._replace(bytes=state.bytes.at[jnp.asarray(places)].set(jnp.asarray(program, jnp.uint8)))
