@@ -38,6 +38,24 @@ def test_variation_is_relative_to_the_mean():
     assert float(measures.variation(siblings)) == pytest.approx(1 / np.hypot(2, 3))
 
 
+def test_bytes_are_compared_by_equality():
+    random = np.random.default_rng(3)
+    parents = random.integers(0, 256, (30, 64), dtype=np.uint8)
+    kept = random.random((30, 64)) < 0.7
+    children = np.where(kept, parents, parents + np.uint8(1))
+    np.testing.assert_allclose(measures.fidelity(jnp.array(parents), jnp.array(children)), kept.mean(axis=1), rtol=1e-6)
+    assert float(measures.heredity(jnp.array(parents), jnp.array(children))) == 1.0
+    assert float(measures.heredity(jnp.array(parents), jnp.array(np.roll(children, 1, axis=0)))) == 0.0
+    pairs = [np.mean(a != b) for a in children for b in children]
+    assert float(measures.variation(jnp.array(children))) == pytest.approx(np.mean(pairs), rel=1e-5)
+
+
+def test_equal_parents_count_as_one_and_a_tie_with_another_as_none():
+    parents = jnp.array([[1, 2, 3], [1, 2, 3], [1, 2, 9]], jnp.uint8)
+    children = jnp.array([[1, 2, 3], [1, 7, 3], [1, 2, 5]], jnp.uint8)
+    assert float(measures.heredity(parents, children)) == pytest.approx(2 / 3)
+
+
 def test_the_bootstrap_interval_is_as_wide_as_the_standard_error_says():
     values = np.random.default_rng(0).normal(3.0, 2.0, 400)
     error = values.std() / np.sqrt(values.size)
