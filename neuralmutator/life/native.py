@@ -163,6 +163,27 @@ def _trailing_zeros(context: Any, number: Any) -> Any:
     return types.int64(types.uint64), code
 
 
+@intrinsic
+def _equal(context: Any, tape: Any, place: Any, mask: Any, code: Any) -> Any:
+    """Which of the 32 bytes of a tape from a place on are a code within a mask: the low bits of a u64."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array = context.make_array(signature.args[0])(context, builder, arguments[0])
+        lanes, none = ir.VectorType(ir.IntType(8), 32), ir.Constant(ir.VectorType(ir.IntType(32), 32), [0] * 32)
+        first = builder.gep(array.data, [arguments[1]])
+        loaded = builder.load(builder.bitcast(first, lanes.as_pointer()), align=1)
+
+        def in_all(byte: Any) -> Any:
+            undefined = ir.Constant(lanes, ir.Undefined)
+            one = builder.insert_element(undefined, byte, ir.Constant(ir.IntType(32), 0))
+            return builder.shuffle_vector(one, undefined, none)
+
+        equal = builder.icmp_unsigned("==", builder.and_(loaded, in_all(arguments[2])), in_all(arguments[3]))
+        return builder.zext(builder.bitcast(equal, ir.IntType(32)), ir.IntType(64))
+
+    return types.uint64(tape, types.int64, types.uint8, types.uint8), generate
+
+
 @_compiled
 def _hash(x):
     z = x + _U(0x9E3779B97F4A7C15)
@@ -194,7 +215,7 @@ def _pairs(kind, kinds, codes, constants, soup, after, order, first, last, met, 
     """Mutates and runs pairs from `first` to `last`, and writes both halves back; operations and mutations."""
     programs, length = soup.shape
     size, words = 2 * length, length // 8
-    tape, scratch = np.empty(size, np.uint8), np.empty((6, _STACK), np.int64)
+    tape, scratch = np.empty(size, np.uint8), np.empty((5, _STACK), np.int64)
     # Eight bytes at once.
     soup, after, tape_words = soup.view(np.uint64), after.view(np.uint64), tape.view(np.uint64)
     operations = mutations = 0
@@ -224,7 +245,7 @@ def _pairs(kind, kinds, codes, constants, soup, after, order, first, last, met, 
 
 @_compiled
 def _run_all(kind, kinds, codes, constants, tapes, operations):
-    scratch = np.empty((6, _STACK), np.int64)
+    scratch = np.empty((5, _STACK), np.int64)
     for number in range(len(tapes)):
         operations[number] = _program(kind, kinds, codes, constants, tapes[number], scratch)
 
@@ -241,24 +262,17 @@ def _program(kind, kinds, codes, constants, tape, scratch):
 
 
 @_compiled
-def _acts(tape, codes, mask, flags):
+def _acts(tape, codes, mask):
     """Which bytes do something: two words of 64 bits."""
     size = len(tape)
-    for place in range(size):
-        flags[place] = 0
+    low = high = _U(0)
     for number in range(len(codes)):
         code = codes[number]
-        for place in range(size):
-            flags[place] |= np.uint8((tape[place] & mask) == code)
-    words = flags.view(np.uint64)
-    low = high = _U(0)
-    for word in range(size // 8):
-        # Bits 0, 8, … 56 come to lie side by side, and no two of the other products in one place.
-        eight = (words[word] * _U(0x0102040810204080)) >> _U(56)
-        if word < 8:
-            low |= eight << _U(8 * word)
-        else:
-            high |= eight << _U(8 * (word - 8))
+        low |= _equal(tape, 0, mask, code)
+        if size > 32:
+            low |= _equal(tape, 32, mask, code) << _U(32)
+        if size > 64:
+            high |= _equal(tape, 64, mask, code) | _equal(tape, 96, mask, code) << _U(32)
     return low, high
 
 
@@ -291,8 +305,7 @@ def _marked(low, high, place, on):
 def _brackets(kinds, codes, mask, heads, jump, tape, scratch):
     size = len(tape)
     wrap, mask = size - 1, np.uint8(mask)
-    flags = scratch[5].view(np.uint8)[:size]
-    low, high = _acts(tape, codes, mask, flags)
+    low, high = _acts(tape, codes, mask)
     pc = head = head1 = 0
     if heads:
         pc, head, head1 = 2, np.int64(tape[0]) & wrap, np.int64(tape[1]) & wrap
@@ -384,7 +397,7 @@ def _brackets(kinds, codes, mask, heads, jump, tape, scratch):
                 )
                 if changed:
                     dirty = True
-                    low, high = _acts(tape, codes, mask, flags)
+                    low, high = _acts(tape, codes, mask)
 
 
 @_compiled
