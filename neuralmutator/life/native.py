@@ -320,29 +320,15 @@ def _brackets(kinds, codes, mask, heads, jump, tape, scratch):
         operations += 1
         pc = at + 1
         does = kinds[tape[at]]
-        if does >= _LEFT:
-            if does == _LEFT:
-                head = (head - 1) & wrap
-            elif does == _RIGHT:
-                head = (head + 1) & wrap
-            elif does == _LEFT1:
-                head1 = (head1 - 1) & wrap
-            elif does == _RIGHT1:
-                head1 = (head1 + 1) & wrap
-            else:
-                if tape[head] != tape[head1]:
-                    tape[head], dirty = tape[head1], True
-                    low, high = _marked(low, high, head, kinds[tape[head]] != _NOTHING)
-                head1 = (head1 + 1) & wrap
-        elif does >= _PLUS:
+        if does >= _PLUS:
+            # Without branches, which a random program makes the processor guess wrong. Who only moves writes what is.
             to = head1 if does == _TO_SECOND else head
-            if does == _PLUS:
-                new = np.uint8(tape[to] + 1)
-            elif does == _MINUS:
-                new = np.uint8(tape[to] - 1)
-            else:
-                new = tape[head + head1 - to]
-            if new != tape[to]:
+            old, copied = tape[to], tape[head + head1 - to]
+            copies = (does == _TO_SECOND) | (does == _TO_FIRST) | (does == _TO_FIRST_ON)
+            new = copied if copies else np.uint8(old + (does == _PLUS) - (does == _MINUS))
+            head = (head + (does == _RIGHT) - (does == _LEFT)) & wrap
+            head1 = (head1 + (does == _RIGHT1) + (does == _TO_FIRST_ON) - (does == _LEFT1)) & wrap
+            if new != old:
                 tape[to], dirty = new, True
                 low, high = _marked(low, high, to, kinds[new] != _NOTHING)
         else:
