@@ -1,6 +1,9 @@
-"""Interpreters in plain Python, one byte after the other, that the engines are compared with."""
+"""The reference program in plain Python: hashes, and interpreters that run one byte after the other."""
 
+from types import SimpleNamespace
 from typing import NamedTuple
+
+import pytest
 
 LIMIT = 8192
 
@@ -148,3 +151,34 @@ def run(language: str, tape: bytes) -> Ran:
     if language in ("forth", "forthtrivial"):
         return _forth(list(tape), {"forth": 12, "forthtrivial": 14}[language])
     return {"subleq": _subleq, "rsubleq4": _rsubleq4}[language](list(tape))
+
+
+_MASK = (1 << 64) - 1
+
+
+def splitmix(x: int) -> int:
+    """SplitMix64 as a hash."""
+    z = (x + 0x9E3779B97F4A7C15) & _MASK
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK
+    return z ^ (z >> 31)
+
+
+def seeded(seed: int, x: int) -> int:
+    """The hash of a number in the stream of a seed."""
+    return splitmix(splitmix(seed) ^ splitmix(x & _MASK))
+
+
+def shuffled(seed: int, epoch: int, n: int) -> list[int]:
+    """The order of programs in an epoch."""
+    order = list(range(n))
+    for i in reversed(range(n)):
+        j = splitmix(seeded(seed, epoch * n + i)) % (i + 1)
+        order[i], order[j] = order[j], order[i]
+    return order
+
+
+@pytest.fixture(scope="session")
+def plain() -> SimpleNamespace:
+    """The functions of this file."""
+    return SimpleNamespace(run=run, splitmix=splitmix, seeded=seeded, shuffled=shuffled)
