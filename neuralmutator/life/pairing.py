@@ -4,6 +4,7 @@ Both are sequential procedures over the whole soup, computed here in a few dozen
 """
 
 from collections.abc import Callable
+from functools import cache
 from typing import NamedTuple
 
 import jax
@@ -67,6 +68,7 @@ def _shuffle(seed: U64, epoch: jax.Array, programs: int) -> jax.Array:
     return fisher_yates(modulo(draws, places + 1).astype(jnp.int32))
 
 
+@cache
 def mixed() -> Pairing:
     """Anybody meets anybody: a shuffle of the whole soup, the reference program's."""
 
