@@ -85,10 +85,13 @@ def replication(
         some, own = part
         noise = splitmix(xor(U64(own.high[:, None], own.low[:, None]), draws)).low.astype(jnp.uint8)
         noise = noise.reshape(-1, length)
-        left = jnp.repeat(some, tries, axis=0)
-        for _ in range(generations):
-            tapes, _ = engine.run(language.lanes, jnp.concatenate([left, noise], axis=1))
-            left = tapes[:, length:]
+
+        def generation(_: jax.Array, tapes: jax.Array) -> jax.Array:
+            ran, _ = engine.run(language.lanes, jnp.concatenate([tapes[:, length:], noise], axis=1))
+            return ran
+
+        first = jnp.repeat(some, tries, axis=0)
+        tapes = jax.lax.fori_loop(0, generations, generation, jnp.concatenate([noise, first], axis=1))
         tapes = tapes.reshape(-1, tries, 2 * length)
         agree = 1 + jnp.sum((tapes[:, :, None] == tapes[:, None]) & later[:, :, None], axis=2)
         right = tapes[:, :, :length] == some[:, None]

@@ -20,6 +20,7 @@ class Language(NamedTuple):
     name: str
     symbols: tuple[str, ...]  # what each of 256 bytes is written as; "": it does nothing
     lanes: engine.Lanes
+    idle: int = 0  # a byte that does nothing, if there is one
     kernel: tuple | None = None  # (kind, constants) of the compiled kernel in `native`; None: it has none
 
 
@@ -104,7 +105,7 @@ def language(
         return jax.tree.map(lambda new, old: jnp.where(live, new, old), new, state)
 
     machines = engine.Lanes(start, load, store, jax.vmap(advance), lambda state: state.machine.pc)
-    return Language(name, tuple(symbols), machines, kernel)
+    return Language(name, tuple(symbols), machines, list(table).index(None) if None in table else 0, kernel)
 
 
 def bracket_language(name: str, dialect: Dialect) -> Language:
@@ -122,4 +123,4 @@ def bracket_language(name: str, dialect: Dialect) -> Language:
     symbols = [written.get(byte & mask, "0" if byte & mask == 0 else "") for byte in range(256)]
     numbers = tuple(codes.get(operation, -1) for operation in OPERATIONS)
     kernel = ("brackets", (*numbers, mask, int(dialect.heads), dialect.jump))
-    return Language(name, tuple(symbols), lanes(dialect), kernel)
+    return Language(name, tuple(symbols), lanes(dialect), symbols.index("") if "" in symbols else 0, kernel)

@@ -121,6 +121,7 @@ def soup(
     rate = round(mutation * 2**30)
     size = 2 * length
 
+    @jax.jit  # op by op, the hashes of 2^17 programs would need hundreds of MiB
     def init(key: jax.Array) -> Programs:
         first = multiply(seeded(stream.seed(key), u64(0)), u64(length * programs))
         places = jnp.arange(length * programs, dtype=jnp.uint32)

@@ -46,7 +46,6 @@ def assemble(language: Language, text: str, length: int = 64) -> np.ndarray:
     """
     first = _first(language)
     width = max(len(symbol) for symbol in first)
-    idle = next((byte for byte, symbol in enumerate(language.symbols) if not symbol), 0)
     found, place = [], 0
     while place < len(text):
         character, symbol = text[place], text[place : place + width].upper() if width > 1 else text[place]
@@ -57,7 +56,7 @@ def assemble(language: Language, text: str, length: int = 64) -> np.ndarray:
             found.append(ord(character) - 256)
             place += 1
         elif character in (NOTHING, " "):
-            found.append(idle)
+            found.append(language.idle)
             place += 1
         else:
             symbols = " ".join(first) if width == 1 else "hexadecimal digits in pairs"
@@ -66,7 +65,7 @@ def assemble(language: Language, text: str, length: int = 64) -> np.ndarray:
             )
     if len(found) > length:
         raise ValueError(f"text must be at most {length} bytes long, got {len(found)}")
-    return np.array(found + [idle] * (length - len(found)), np.uint8)
+    return np.array(found + [language.idle] * (length - len(found)), np.uint8)
 
 
 def _first(language: Language) -> dict[str, int]:

@@ -94,7 +94,7 @@ def _subleq(tape: list[int]) -> Ran:
 
 def _rsubleq4(tape: list[int]) -> Ran:
     size, pc, steps = len(tape), 0, 0
-    while steps < LIMIT and 0 <= pc and pc + 4 <= size:
+    while steps < LIMIT and pc >= 0 and pc + 4 <= size:
         to, first, second = ((pc + tape[pc + place]) % size for place in range(3))
         tape[to] = (tape[first] - tape[second]) % 256
         pc += _signed(tape[pc + 3]) if _signed(tape[to]) <= 0 else 4

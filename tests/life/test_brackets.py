@@ -7,7 +7,7 @@ from neuralmutator import life
 from neuralmutator.life import engine
 
 FAMILY = ("bff", "bff_noheads", "bff_perm", "bff_noheads_4bit", "bff8", "bff8_noheads", "bff_selfmove")
-SYMBOLS = {name: "[]+-.,<>{}" for name in FAMILY} | {"bff_selfmove": "[]+-;<>"}
+SYMBOLS = dict.fromkeys(FAMILY, "[]+-.,<>{}") | {"bff_selfmove": "[]+-;<>"}
 
 _compiled = {}
 
@@ -37,7 +37,7 @@ def dense(name: str, number: int, seed: int) -> np.ndarray:
     return np.where(random.random(tapes.shape) < share, random.choice(acting, tapes.shape), tapes).astype(np.uint8)
 
 
-@pytest.mark.parametrize("name", FAMILY)
+@pytest.mark.parametrize("name", ["bff", "bff_noheads_4bit", "bff8", "bff_selfmove"])
 def test_random_tapes_end_as_in_plain_python(plain, name):
     compared(plain, name, dense(name, 512, seed=1))
 
@@ -69,7 +69,7 @@ def looping(name: str, number: int, seed: int) -> np.ndarray:
     return tapes
 
 
-@pytest.mark.parametrize("name", ["bff", "bff_noheads", "bff_noheads_4bit", "bff_selfmove"])
+@pytest.mark.parametrize("name", ["bff", "bff_noheads_4bit", "bff_selfmove"])
 def test_loops_end_as_in_plain_python(plain, name):
     # Most of these loops leap, and all reasons to stop a leap come up.
     for seed in range(3):

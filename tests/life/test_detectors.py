@@ -103,13 +103,13 @@ PARASITE = jnp.full(64, 32, jnp.uint8).at[:2].set(jnp.array([0, 64], jnp.uint8))
 
 def test_descent_follows_a_replicator_back_to_where_it_was_planted():
     soup = life.soup("bff", 64, mutation=0)
-    key = jax.random.key(2)
+    key = jax.random.key(0)
     start = life.plant(soup.init(key), ENGINE, (7,))
     lines = jax.jit(lambda state: life.descent(soup, key, state, 30))(start)
     assert lines.programs.shape == (31, 64, 64)
     last = np.asarray(lines.programs[-1])
     copies = np.flatnonzero(np.all(last[:, :12] == ENGINE[:12], axis=1))
-    assert len(copies) > 10
+    assert len(copies) > 30
     for place in copies:
         line = life.ancestry(lines, int(place))
         assert (line[0].epoch, line[0].place) == (0, 7)

@@ -23,19 +23,12 @@ def test_tapes_end_as_in_plain_python(plain, name, number):
 
 
 def test_a_full_stack_halts():
-    # A literal and 127 copies of it fill the stack; one more halts, and the write behind it is not reached.
+    # A zero, then rounds of dup, if0 and a jump back to dup; the 128th dup finds no room.
+    tape = np.full((1, 128), 0x3F, np.uint8)
+    tape[0, :4] = (0x40, 0x04, 0x07, 0xC1)
     forth = life.get_language("forth")
-    tape = np.full(128, 0x3F, np.uint8)
-    tape[0], tape[1:4] = 0x41, (0x04, 0x07, 0xC0)
-    after, operations = engine.run(forth.lanes, jnp.asarray(tape)[None])
-    # Word 7 skips the jump if the top is not 0: the loop needs a zero on top, and here it is one.
-    np.testing.assert_array_equal(after[0], tape)
-    assert int(operations[0]) == 3
-    tape[0] = 0x40
-    _, operations = engine.run(forth.lanes, jnp.asarray(tape)[None])
-    # A zero, then 128 rounds of dup, if0 and a jump to itself less one; the 128th dup finds no room.
-    tape[3] = 0xC1
-    _, operations = engine.run(forth.lanes, jnp.asarray(tape)[None])
+    after, operations = jax.jit(lambda tapes: engine.run(forth.lanes, tapes))(tape)
+    np.testing.assert_array_equal(after, tape)
     assert int(operations[0]) == 1 + 127 * 3 + 1
 
 
@@ -54,13 +47,16 @@ def incrementer() -> life.Language:
 
 def test_a_language_of_ones_own_lives_in_a_soup():
     own = incrementer()
-    tape = np.zeros((1, 32), np.uint8)
+    tape = np.zeros((2, 32), np.uint8)
     tape[0, :4] = (1, 0, 1, 1)
+    tape[1, :4] = (1, 0, 0, 2)
     after, operations = engine.run(own.lanes, jnp.asarray(tape))
-    # Three counts: the first byte becomes 2 and is passed already, the second 1, and the third 2: back to the start.
-    # There the first byte goes back for ever.
+    # Three counts, of the first, second and third byte; then nothing to the end.
     np.testing.assert_array_equal(after[0, :5], [2, 1, 2, 1, 0])
-    assert int(operations[0]) == engine.LIMIT - 1
+    assert int(operations[0]) == 3
+    # One count, two bytes of nothing, and back: the first byte is 2 by now, and goes back for ever.
+    np.testing.assert_array_equal(after[1, :5], [2, 0, 0, 2, 0])
+    assert int(operations[1]) == engine.LIMIT - 2
     soup = life.soup(own, 64, length=16)
     state, info = jax.jit(soup.step)(jax.random.key(1), soup.init(jax.random.key(0)))
     assert state.bytes.shape == (64, 16)
@@ -80,5 +76,5 @@ def test_a_table_must_be_total_and_known():
         life.bracket_language("x", life.Dialect({"+": 16}, 15, False))
     with pytest.raises(ValueError, match=r"codes of language 'x' must be for operations of \[\]\+-\.,<>{};, got \*"):
         life.bracket_language("x", life.Dialect({"*": 1}, 255, False))
-    with pytest.raises(ValueError, match="language must be one of bff, .*, got 'brainfuck'"):
+    with pytest.raises(ValueError, match=r"language must be one of bff, .*, got 'brainfuck'"):
         life.get_language("brainfuck")
