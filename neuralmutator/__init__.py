@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         envs,
         fitness,
         measures,
+        metalearning,
         mutators,
         nca,
         networks,
@@ -69,8 +70,8 @@ _HOMES = {
 """Names by the module that they come from."""
 
 _ROOMS = (
-    *("chemistry", "core", "envs", "fitness", "measures", "mutators", "nca", "networks", "population", "quine"),
-    *("runs", "study"),
+    *("chemistry", "core", "envs", "fitness", "measures", "metalearning", "mutators", "nca", "networks"),
+    *("population", "quine", "runs", "study"),
 )
 
 __all__ = [
@@ -92,6 +93,7 @@ __all__ = [
     "load",
     "load_champion",
     "measures",
+    "metalearning",
     "mutators",
     "nca",
     "networks",
