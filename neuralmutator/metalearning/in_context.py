@@ -1,7 +1,8 @@
 """Attention that descends a gradient while it reads.
 
-After von Oswald et al. 2022, *Transformers learn in-context by gradient descent* (arXiv 2212.07677). A task is N pairs (x, y) and a query x. Tokens are the rows ``(x_1, y_1) … (x_N, y_N), (query, 0)``, f32[N + 1, D + 1].
-A layer adds to every token h, with the pairs' tokens C f32[N, D + 1] as its context::
+After von Oswald et al. 2022, *Transformers learn in-context by gradient descent* (arXiv 2212.07677). A task is N pairs
+(x, y) and a query x. Its tokens are the rows ``(x_1, y_1) … (x_N, y_N), (query, 0)``, f32[N + 1, D + 1]. A layer adds
+to every token h, with the pairs' tokens C f32[N, D + 1] as its context::
 
     h <- h + ((h Q) (C K)ᵀ) (C V) P
 
@@ -11,6 +12,7 @@ gradient descent from w = 0, and the query's 0 to -w · x.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -202,9 +204,7 @@ def _behind(features: Network | None, dim: int, network: Network) -> Network:
     def seen(params: jax.Array, tokens: jax.Array) -> jax.Array:
         if tokens.ndim != 2 or tokens.shape[0] < 2 or (features is None and tokens.shape[1] != dim + 1):
             width = dim + 1 if features is None else "D + 1"
-            raise ValueError(
-                f"tokens must have shape (N + 1, {width}) with N, the pairs, at least 1, got {tokens.shape}"
-            )
+            raise ValueError(f"tokens must have shape (N + 1, {width}) with at least 1 pair, got {tokens.shape}")
         if features is None:
             return tokens
         made = jax.vmap(features.apply, (None, 0))(params[:first], tokens[:, :-1])
@@ -281,7 +281,8 @@ def _descent(dim: int, steps: int, looped: bool, features: Network | None, kinds
         return (*seen, -seen[-1][-1, -1])
 
     def init(key: jax.Array) -> jax.Array:
-        return jnp.repeat(jnp.array([1.0, 0.0][:kinds], jnp.float32), stored)
+        # Steps of equal rates would have equal gradients for ever, as they commute.
+        return jnp.concatenate([jnp.arange(1.0, stored + 1), jnp.zeros(stored)])[: kinds * stored]
 
     sizes = (stored,) * kinds
     network = Network(
@@ -399,6 +400,11 @@ def tune(network: Network, tasks: Tasks, low: jax.Array, high: jax.Array, points
     low, high = jnp.atleast_1d(jnp.asarray(low, jnp.float32)), jnp.atleast_1d(jnp.asarray(high, jnp.float32))
     if {low.shape, high.shape} != {(network.num_params,)}:
         raise ValueError(f"low and high must have shape ({network.num_params},), got {low.shape} and {high.shape}")
+    return _tune(network, tasks, low, high, points, rounds)
+
+
+@partial(jax.jit, static_argnums=(0, 4, 5))
+def _tune(network: Network, tasks: Tasks, low: jax.Array, high: jax.Array, points: int, rounds: int) -> Tuned:
     grid = jnp.stack(jnp.meshgrid(*[jnp.linspace(0, 1, points)] * network.num_params), axis=-1)
     grid = grid.reshape(-1, network.num_params)
 
@@ -423,6 +429,7 @@ class Comparison(NamedTuple):
     distance: jax.Array  # f32[] mean length of the difference of sensitivities
 
 
+@partial(jax.jit, static_argnums=(0, 2))
 def compare(network: Network, params: jax.Array, other: Network, other_params: jax.Array, tasks: Tasks) -> Comparison:
     """The paper's measures of how alike two networks of tokens are.
 
@@ -487,10 +494,16 @@ def interpolate(network: Network, params: jax.Array, other: jax.Array, tasks: Ta
     check.whole(2, points=points)
     if params.shape != other.shape:
         raise ValueError(f"params and other must have one shape, got {params.shape} and {other.shape}")
+    return _interpolate(network, params, other, tasks, points)
+
+
+@partial(jax.jit, static_argnums=(0, 4))
+def _interpolate(network: Network, params: jax.Array, other: jax.Array, tasks: Tasks, points: int) -> jax.Array:
     shares = jnp.linspace(0, 1, points)
     return jax.lax.map(lambda share: mean_loss(network, (1 - share) * params + share * other, tasks), shares)
 
 
+@partial(jax.jit, static_argnums=(0, 2))
 def loss_ratios(
     network: Network, params: jax.Array, other: Network, other_params: jax.Array, tasks: tuple[Tasks, ...]
 ) -> jax.Array:

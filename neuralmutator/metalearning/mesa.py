@@ -31,28 +31,35 @@ def uniform_start(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     return jax.random.uniform(key, shape, minval=-1.0, maxval=1.0)
 
 
-def rotations(key: jax.Array, count: int, dim: int) -> jax.Array:
-    """Random orthogonal matrices f32[count, dim, dim], all equally likely, as products of reflections (Stewart 1980).
+def rotations(normals: jax.Array) -> jax.Array:
+    """Random orthogonal matrices f32[B, D, D], all equally likely, as products of reflections (Stewart 1980).
 
     ``jax.random.orthogonal`` asks LAPACK, matrix by matrix, which is slow on accelerators.
+
+    Args:
+        normals: f32[D, B, D] drawn from a normal distribution.
     """
-    key_signs, key_mirrors = jax.random.split(key)
-    # The last reflection of one number is a sign.
-    signs = jnp.sign(jax.random.normal(key_signs, (count, dim)))
-    mirrors = jax.random.normal(key_mirrors, (dim, count, dim))
+    dim = normals.shape[-1]
+    mirrors, signs = normals[:-1], jnp.sign(normals[-1])
 
     def reflect(matrices: jax.Array, step: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
-        first, mirror = step  # entries before `first` stay as they are
+        first, mirror = step  # number i leaves the entries before i as they are
         mirror = jnp.where(jnp.arange(dim) >= first, mirror, 0.0)
-        length = jnp.linalg.norm(mirror, axis=-1)
-        at = mirror[:, first]
-        mirror = mirror.at[:, first].add(jnp.where(at < 0, -length, length))
+        length = jnp.linalg.norm(mirror, axis=-1, keepdims=True)
+        mirror = mirror + jnp.where(jnp.arange(dim) == first, jnp.sign(mirror) * length, 0.0)
         along = jnp.einsum("bi,bij->bj", mirror, matrices)
         factor = 2 / jnp.sum(mirror**2, axis=-1)
         return matrices - factor[:, None, None] * mirror[:, :, None] * along[:, None, :], None
 
     start = signs[:, :, None] * jnp.eye(dim)
-    return jax.lax.scan(reflect, start, (jnp.arange(dim - 1)[::-1], mirrors[: dim - 1]))[0]
+    return jax.lax.scan(reflect, start, (jnp.arange(dim - 1), mirrors), reverse=True)[0]
+
+
+def _normals(key: jax.Array, *shapes: tuple[int, ...]) -> list[jax.Array]:
+    """Normal numbers in one draw, since XLA takes a second to compile each."""
+    ends = np.cumsum([int(np.prod(shape)) for shape in shapes])
+    parts = jnp.split(jax.random.normal(key, (ends[-1],)), ends[:-1])
+    return [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
 
 
 def linear_dynamics(
@@ -79,10 +86,10 @@ def linear_dynamics(
     check.number(0, open_low=True, radius=radius)
 
     def draw(key: jax.Array, count: int) -> jax.Array:
-        key_w, key_start, key_noise = jax.random.split(key, 3)
-        w = radius * rotations(key_w, count, dim)
+        key_start, key_normals = jax.random.split(key)
         first = start(key_start, (count, dim))
-        noises = noise * jax.random.normal(key_noise, (length, count, dim))
+        normals, noises = _normals(key_normals, (dim, count, dim), (length, count, dim))
+        w, noises = radius * rotations(normals), noise * noises
 
         def move(state: jax.Array, noise: jax.Array) -> tuple[jax.Array, jax.Array]:
             state = jnp.einsum("bij,bj->bi", w, state) + noise
@@ -111,7 +118,7 @@ def states_alone(states: jax.Array) -> jax.Array:
 def check_states(states: jax.Array) -> None:
     """Raises ValueError unless states have the shape (T + 1, D) with T at least 1: one pair."""
     if jnp.ndim(states) != 2 or jnp.shape(states)[0] < 2:
-        raise ValueError(f"states must have shape (T + 1, D) with T, the pairs, at least 1, got {jnp.shape(states)}")
+        raise ValueError(f"states must have shape (T + 1, D) with at least 1 pair, got {jnp.shape(states)}")
 
 
 class Attention(NamedTuple):
@@ -140,14 +147,17 @@ def least_squares(
 
         W_t = argmin_W ½ Σ_{i ≤ t} |W k_i - v_i|² + ½ λ |W|²,    gives W_t q_t
 
-    W_t = (Σ v kᵀ) R_t with R_t = (λ + Σ k kᵀ)⁻¹, which a pair changes by Sherman and Morrison's formula,
-    R <- R - (R k)(R k)ᵀ / (1 + kᵀ R k): one scan of T steps, each of O(d²).
+    One scan of T steps, each of O(d²). With R = (λ + Σ k kᵀ)⁻¹ a pair changes
+
+        W <- W + (v - W k) (R k)ᵀ / (1 + kᵀ R k),    R <- R - (R k) (R k)ᵀ / (1 + kᵀ R k)
+
+    by Sherman and Morrison's formula. W as (Σ v kᵀ) R would be 200 times less exact in float32: large numbers cancel.
 
     Args:
         keys: f32[T, d].
         values: f32[T, v].
         queries: f32[T, d].
-        regularisation: λ, above 0. In float32 1e-4 is still good.
+        regularisation: λ, above 0. For keys of length about 2, errors in float32 are some 1e-8 / λ.
 
     Raises:
         ValueError: if shapes do not fit, or λ is known and not above 0.
@@ -159,12 +169,12 @@ def least_squares(
     size = keys.shape[1]
 
     def step(carry: tuple[jax.Array, jax.Array], pair: tuple) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
-        inverse, moments = carry
+        inverse, solution = carry
         key, value, query = pair
         seen = inverse @ key
-        inverse = inverse - jnp.outer(seen, seen) / (1 + key @ seen)
-        moments = moments + jnp.outer(value, key)
-        return (inverse, moments), moments @ (inverse @ query)
+        gain = seen / (1 + key @ seen)
+        solution = solution + jnp.outer(value - solution @ key, gain)
+        return (inverse - jnp.outer(seen, gain), solution), solution @ query
 
     start = jnp.eye(size, dtype=keys.dtype) / regularisation, jnp.zeros((values.shape[1], size), keys.dtype)
     return jax.lax.scan(step, start, (keys, values, queries))[1]
@@ -175,16 +185,17 @@ def chunked_least_squares(
     values: jax.Array,
     queries: jax.Array,
     regularisation: jax.Array | float,
-    chunk: int = 16,
+    chunk: int = 8,
 ) -> jax.Array:
     """`least_squares` in chunks of positions: products of matrices instead of a step for each, for accelerators.
 
-    With R of the pairs before a chunk and K f32[C, d] its first t keys, Woodbury's formula is
+    With R and W of the pairs before a chunk, and its first t keys K and values V as rows, Woodbury's formula gives
 
-        R_t q = R q - R Kᵀ (1 + K R Kᵀ)⁻¹ K R q.
+        W_t q = W q + (V - K Wᵀ)ᵀ S_t⁻¹ K R q,    S_t = 1 + K R Kᵀ.
 
-    The matrices of all t are the leading parts of one, and so are their Cholesky factors: with L of the whole chunk,
-    and entries behind t set to 0 between the two, two triangular solves give all C solutions at once.
+    The S_t of all t are the leading parts of one matrix, and so are their Cholesky factors: with the factor of the
+    whole chunk, and entries behind t set to 0 between the two, two triangular solves answer all its queries at once.
+    The longer a chunk, the larger the rounding errors: of 50 they are four times those of 8.
 
     Args:
         keys: f32[T, d].
@@ -208,16 +219,17 @@ def chunked_least_squares(
     seen = jnp.tril(jnp.ones((chunk, chunk), keys.dtype))  # [t, i] whether position t has seen pair i
 
     def step(carry: tuple[jax.Array, jax.Array], part: list) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
-        inverse, moments = carry
+        inverse, solution = carry
         keys, values, queries = part
-        known, asked = keys @ inverse, queries @ inverse
+        known = keys @ inverse
         factor = jnp.linalg.cholesky(jnp.eye(chunk, dtype=keys.dtype) + known @ keys.T)
-        halves = solve_triangular(factor, jnp.concatenate([keys @ asked.T, known], axis=1), lower=True)
+        halves = solve_triangular(factor, jnp.concatenate([known @ queries.T, known], axis=1), lower=True)
         half, known_half = halves[:, :chunk], halves[:, chunk:]
-        solved = solve_triangular(factor, seen.T * half, lower=True, trans="T")  # [i, t], 0 for i > t
-        asked = asked - solved.T @ known  # R_t q_t
-        given = asked @ moments.T + (seen * (asked @ keys.T)) @ values
-        return (inverse - known_half.T @ known_half, moments + values.T @ keys), given
+        shares = jnp.concatenate([seen.T * half, known_half], axis=1)
+        shares = solve_triangular(factor, shares, lower=True, trans="T")  # [i, t] of pair i in answer t; 0 for i > t
+        residuals = values - keys @ solution.T
+        given = queries @ solution.T + shares[:, :chunk].T @ residuals
+        return (inverse - known_half.T @ known_half, solution + residuals.T @ shares[:, chunk:]), given
 
     start = jnp.eye(size, dtype=keys.dtype) / regularisation, jnp.zeros((values.shape[1], size), keys.dtype)
     given = jax.lax.scan(step, start, parts)[1]
@@ -444,10 +456,10 @@ def few_shot(
     check.number(0, noise=noise)
 
     def draw(key: jax.Array, count: int) -> Pairs:
-        key_w, key_x, key_noise = jax.random.split(key, 3)
-        x = start(key_x, (count, pairs, dim))
-        y = jnp.einsum("bij,bnj->bni", rotations(key_w, count, dim), x)
-        return Pairs(x, y + noise * jax.random.normal(key_noise, y.shape))
+        key_start, key_normals = jax.random.split(key)
+        x = start(key_start, (count, pairs, dim))
+        normals, noises = _normals(key_normals, (dim, count, dim), x.shape)
+        return Pairs(x, jnp.einsum("bij,bnj->bni", rotations(normals), x) + noise * noises)
 
     return draw
 
