@@ -10,6 +10,20 @@ from neuralmutator.metalearning import mesa
 DRAW = mesa.linear_dynamics(dim=4, length=20)
 
 
+def dynamics_in_numpy(count, dim=4, length=20, noise=0.01, seed=0):
+    """The states of `linear_dynamics`, drawn by NumPy."""
+    rng = np.random.default_rng(seed)
+    w = np.linalg.qr(rng.normal(size=(count, dim, dim)))[0]
+    states = [rng.uniform(-1, 1, size=(count, dim))]
+    for _ in range(length):
+        states.append(np.einsum("bij,bj->bi", w, states[-1]) + noise * rng.normal(size=(count, dim)))
+    return jnp.asarray(np.stack(states, axis=1), jnp.float32)
+
+
+scanned = jax.jit(mesa.least_squares)
+chunked = jax.jit(mesa.chunked_least_squares, static_argnums=4)
+
+
 def solved_in_numpy(keys, values, queries, regularisation):
     """The least squares problem of every position, solved anew, in float64."""
     found = []
@@ -31,14 +45,14 @@ def test_the_layer_solves_least_squares_at_every_position(seed, regularisation):
     heads = drawn(seed, 12, 3, 2)
     expected = solved_in_numpy(*heads, regularisation)
     atol = 1e-4 * np.abs(expected).max()
-    np.testing.assert_allclose(mesa.least_squares(*heads, regularisation), expected, atol=atol)
+    np.testing.assert_allclose(scanned(*heads, regularisation), expected, atol=atol)
     # 5 divides 12 no more than 32 does: the last chunk is filled up.
-    np.testing.assert_allclose(mesa.chunked_least_squares(*heads, regularisation, 5), expected, atol=atol)
-    np.testing.assert_allclose(mesa.chunked_least_squares(*heads, regularisation, 32), expected, atol=atol)
+    np.testing.assert_allclose(chunked(*heads, regularisation, 5), expected, atol=atol)
+    np.testing.assert_allclose(chunked(*heads, regularisation, 32), expected, atol=atol)
 
 
 def test_chunks_give_what_a_scan_gives_and_so_do_their_gradients():
-    states = mesa.linear_dynamics()(jax.random.key(0), 20)
+    states = dynamics_in_numpy(10, 10, 50)
     before = jnp.concatenate([jnp.zeros_like(states[:, :1]), states[:, :-2]], axis=1)
     heads = before, states[:, :-1], states[:, :-1]
 
@@ -58,9 +72,10 @@ def test_chunks_give_what_a_scan_gives_and_so_do_their_gradients():
 
 def test_what_comes_later_changes_nothing():
     keys, values, queries = drawn(0, 16, 3, 2)
+    changed = [x.at[9:].set(7.0) for x in (keys, values, queries)]
     for attention in (mesa.mesa(), mesa.mesa(4), mesa.linear(16), mesa.softmax()):
-        early = attention.attend(keys, values, queries, 0.5)[:9]
-        later = attention.attend(*(x.at[9:].set(7.0) for x in (keys, values, queries)), 0.5)[:9]
+        attend = jax.jit(attention.attend)
+        early, later = attend(keys, values, queries, 0.5)[:9], attend(*changed, 0.5)[:9]
         np.testing.assert_allclose(early, later, atol=1e-5)
 
 
@@ -76,7 +91,8 @@ def test_linear_and_softmax_attention_in_numpy():
 
 def test_rotations_are_orthogonal_and_uniform():
     """Moments of the Haar measure: E w² = 1/D, E w⁴ = 3 / (D (D + 2)), E tr² = 1, E det = 0."""
-    found = np.asarray(mesa.rotations(jax.random.normal(jax.random.key(0), (4, 20_000, 4))))
+    normals = np.random.default_rng(0).normal(size=(4, 20_000, 4)).astype(np.float32)
+    found = np.asarray(jax.jit(mesa.rotations)(normals))
     np.testing.assert_allclose(np.einsum("bij,bkj->bik", found, found), np.tile(np.eye(4), (20_000, 1, 1)), atol=2e-6)
     np.testing.assert_allclose((found**2).mean(0), 1 / 4, atol=0.01)
     np.testing.assert_allclose((found**4).mean(0), 3 / 24, atol=0.01)
@@ -86,16 +102,18 @@ def test_rotations_are_orthogonal_and_uniform():
 
 
 def test_dynamics_are_linear():
-    states = np.asarray(mesa.linear_dynamics(dim=3, length=12, noise=0.0, radius=0.9)(jax.random.key(0), 5))
+    draw = mesa.linear_dynamics(dim=3, length=12, noise=0.0, radius=0.9)
+    states = np.asarray(jax.jit(lambda key: draw(key, 5))(jax.random.key(0)))
     assert states.shape == (5, 13, 3) and np.abs(states[:, 0]).max() <= 1
     for each in states:
         w = np.linalg.lstsq(each[:4], each[1:5], rcond=None)[0].T
         np.testing.assert_allclose(each[:-1] @ w.T, each[1:], atol=1e-4)
         np.testing.assert_allclose(w @ w.T, 0.81 * np.eye(3), atol=1e-3)
-    normal = mesa.linear_dynamics(dim=10, length=1, start=jax.random.normal)(jax.random.key(1), 2000)
-    np.testing.assert_allclose(np.mean(np.sum(normal[:, 0] ** 2, axis=1)), 10, rtol=0.05)
-    noisy = mesa.linear_dynamics(dim=10, length=1, noise=0.5, start=lambda key, shape: jnp.zeros(shape))
-    np.testing.assert_allclose(np.std(noisy(jax.random.key(2), 2000)[:, 1]), 0.5, rtol=0.05)
+    noisy = mesa.linear_dynamics(dim=10, length=1, noise=0.5, start=lambda key, shape: jnp.full(shape, 2.0))
+    states = np.asarray(jax.jit(lambda key: noisy(key, 2000))(jax.random.key(2)))
+    assert (states[:, 0] == 2).all()
+    # The variance is that of 2 W 1, which is 4, and that of the noise.
+    np.testing.assert_allclose(np.var(states[:, 1]), 4 + 0.25, rtol=0.05)
 
 
 def test_tokens_hold_no_future():
@@ -110,7 +128,7 @@ def test_tokens_hold_no_future():
 
 @pytest.mark.parametrize("chunk", [None, 8])
 def test_constructed_weights_are_ridge_regression(chunk):
-    states = mesa.linear_dynamics()(jax.random.key(0), 8)
+    states = dynamics_in_numpy(8, 10, 50)
     network = mesa.transformer([mesa.mesa(chunk)])
     params = mesa.construction(network, regularisation=1e-3)
     predict = jax.jit(jax.vmap(mesa.predictor(network, params)))
@@ -118,13 +136,14 @@ def test_constructed_weights_are_ridge_regression(chunk):
     before = np.concatenate([np.zeros_like(now[:, :1]), now[:, :-1]], axis=1)
     expected = [solved_in_numpy(k, v, v, 1e-3) for k, v in zip(before, now, strict=True)]
     np.testing.assert_allclose(predict(states), expected, atol=1e-4)
-    np.testing.assert_allclose(jax.vmap(mesa.ridge)(states), expected, atol=1e-4)
+    np.testing.assert_allclose(jax.jit(jax.vmap(mesa.ridge))(states), expected, atol=1e-4)
 
 
 def test_a_network_of_two_layers_in_numpy():
     network = mesa.transformer([mesa.linear(5), mesa.softmax()], dim=2, key_size=3, heads=2, clip=1.0)
-    params = 2 * network.init(jax.random.key(0))
+    params = jnp.asarray(0.5 * np.random.default_rng(1).normal(size=network.num_params), jnp.float32)
     tokens = np.random.default_rng(0).normal(size=(5, 8)).astype(np.float32)
+    found = jax.jit(network.activations)(params, tokens)
     parts, start = [], 0
     for size, shape in zip(network.sizes, 2 * [(2, 8, 3), (2, 3, 8), (2, 8, 3), (2, 8, 3)], strict=True):
         parts.append(np.asarray(params[start : start + size]).reshape(shape))
@@ -138,16 +157,16 @@ def test_a_network_of_two_layers_in_numpy():
             weights = seen * scores / 5 if layer == 0 else soft / soft.sum(axis=1, keepdims=True)
             given = given + weights @ (stream @ values[head]) @ outputs[head]
         stream = np.clip(stream + given, -1, 1)
-        np.testing.assert_allclose(network.activations(params, tokens)[layer], stream, rtol=1e-3, atol=1e-4)
-    np.testing.assert_allclose(network.apply(params, tokens), stream[:, :2], rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(found[layer], stream, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(found[2], stream[:, :2], rtol=1e-3, atol=1e-4)
 
 
 def test_learnt_tokens_see_one_state_and_its_position():
     network = mesa.transformer([mesa.softmax(), mesa.mesa(8)], dim=4, embedding=True)
-    params = network.init(jax.random.key(0))
+    params = jax.jit(network.init)(jax.random.key(0))
     assert sum(network.sizes) == network.num_params == 12 * 16 + 2 * 4 * 16 * 20 + 1
-    states = DRAW(jax.random.key(1), 1)[0]
-    out = network.apply(params, mesa.states_alone(states))
+    states = dynamics_in_numpy(1)[0]
+    out = jax.jit(network.apply)(params, mesa.states_alone(states))
     assert out.shape == (20, 4)
     embedding = params[: 12 * 16].reshape(12, 16)
     codes = np.asarray(mesa.positions(20, 8))
@@ -155,22 +174,22 @@ def test_learnt_tokens_see_one_state_and_its_position():
     np.testing.assert_allclose(codes[:, 0], np.sin(np.arange(20)), atol=1e-5)
     stream = jnp.concatenate([states[:-1], codes], axis=1) @ embedding
     bare = mesa.transformer([mesa.softmax(), mesa.mesa(8)], dim=4)
-    np.testing.assert_allclose(bare.apply(params[12 * 16 :], stream), out, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(jax.jit(bare.apply)(params[12 * 16 :], stream), out, rtol=1e-4, atol=1e-5)
 
 
 def test_errors_are_halved_sums():
-    states = DRAW(jax.random.key(0), 50)
+    states = jax.jit(lambda key: DRAW(key, 50))(jax.random.key(0))
     found = mesa.errors(lambda states: jnp.zeros((20, 4)), states)
     np.testing.assert_allclose(found, 0.5 * np.mean(np.sum(np.asarray(states[:, 1:]) ** 2, -1), 0), rtol=1e-5)
     network = mesa.transformer([mesa.mesa(8)], dim=4)
     loss = mesa.sequence_loss(network, DRAW, 50)
     params = mesa.construction(network, dim=4)
-    errors = mesa.errors(mesa.ridge, states)
-    np.testing.assert_allclose(loss(jax.random.key(0), params), errors.mean(), rtol=1e-3)
+    errors = jax.jit(lambda states: mesa.errors(mesa.ridge, states))(states)
+    np.testing.assert_allclose(jax.jit(loss)(jax.random.key(0), params), errors.mean(), rtol=1e-3)
 
 
 def test_few_shot_pairs_teach_only_what_they_say():
-    tasks = mesa.few_shot(dim=4, pairs=8)(jax.random.key(0), 30)
+    tasks = jax.jit(lambda key: mesa.few_shot(dim=4, pairs=8)(key, 30))(jax.random.key(0))
     x, y = np.asarray(tasks.inputs[0]), np.asarray(tasks.outputs[0])
     w = np.linalg.lstsq(x, y, rcond=None)[0]
     np.testing.assert_allclose(x @ w, y, atol=0.1)
@@ -182,7 +201,8 @@ def test_few_shot_pairs_teach_only_what_they_say():
 
     network = mesa.transformer([mesa.mesa(8)], dim=4)
     params = mesa.construction(network, dim=4, regularisation=0.01)
-    found = mesa.few_shot_errors(network, params, tasks)
+    errors = jax.jit(mesa.few_shot_errors, static_argnums=(0, 3))
+    found = errors(network, params, tasks)
     expected = []
     for inputs, outputs in zip(*(np.asarray(part, np.float64) for part in tasks), strict=True):
         guesses = [np.zeros(4)]
@@ -191,15 +211,17 @@ def test_few_shot_pairs_teach_only_what_they_say():
             guesses.append(v.T @ k @ np.linalg.inv(k.T @ k + 0.01 * np.eye(4)) @ inputs[t])
         expected.append(0.5 * np.sum((np.array(guesses) - outputs) ** 2, axis=1))
     np.testing.assert_allclose(found, np.mean(expected, axis=0), rtol=1e-3, atol=1e-5)
-    np.testing.assert_allclose(mesa.few_shot_ridge(tasks, 0.01), np.mean(expected, axis=0), rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(
+        jax.jit(mesa.few_shot_ridge)(tasks, 0.01), np.mean(expected, axis=0), rtol=1e-3, atol=1e-5
+    )
     # As one sequence every second pair is wrong.
-    assert mesa.few_shot_errors(network, params, tasks, as_pairs=False)[-1] > 5 * found[-1]
+    assert errors(network, params, tasks, False)[-1] > 5 * found[-1]
 
 
 @pytest.mark.slow
 def test_one_trained_mesa_layer_is_nearly_ridge_and_one_of_linear_attention_far_from_it():
     draw = mesa.linear_dynamics()
-    test = draw(jax.random.key(99), 500)
+    test = dynamics_in_numpy(500, 10, 50)
     reached = {}
     for name, attention in (("mesa", mesa.mesa(8)), ("linear", mesa.linear())):
         network = mesa.transformer([attention])
