@@ -162,30 +162,37 @@ def test_a_network_of_two_layers_in_numpy():
 
 
 def test_learnt_tokens_see_one_state_and_its_position():
-    network = mesa.transformer([mesa.softmax(), mesa.mesa(8)], dim=4, embedding=True)
-    params = jax.jit(network.init)(jax.random.key(0))
-    assert sum(network.sizes) == network.num_params == 12 * 16 + 2 * 4 * 16 * 20 + 1
+    layers = [mesa.softmax(), mesa.linear(20)]
+    network = mesa.transformer(layers, dim=4, embedding=True)
+    assert sum(network.sizes) == network.num_params == 12 * 16 + 2 * 4 * 16 * 20
+    params = jnp.asarray(0.3 * np.random.default_rng(1).normal(size=network.num_params), jnp.float32)
     states = dynamics_in_numpy(1)[0]
-    out = jax.jit(network.apply)(params, mesa.states_alone(states))
-    assert out.shape == (20, 4)
-    embedding = params[: 12 * 16].reshape(12, 16)
     codes = np.asarray(mesa.positions(20, 8))
     np.testing.assert_allclose(codes[:, :4] ** 2 + codes[:, 4:] ** 2, 1, rtol=1e-5)
     np.testing.assert_allclose(codes[:, 0], np.sin(np.arange(20)), atol=1e-5)
-    stream = jnp.concatenate([states[:-1], codes], axis=1) @ embedding
-    bare = mesa.transformer([mesa.softmax(), mesa.mesa(8)], dim=4)
-    np.testing.assert_allclose(jax.jit(bare.apply)(params[12 * 16 :], stream), out, rtol=1e-4, atol=1e-5)
+    stream = jnp.concatenate([states[:-1], codes], axis=1) @ params[: 12 * 16].reshape(12, 16)
+    bare = mesa.transformer(layers, dim=4)
+    found, expected = jax.jit(
+        lambda params: (network.apply(params, mesa.states_alone(states)), bare.apply(params[12 * 16 :], stream))
+    )(params)
+    assert found.shape == (20, 4)
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
 
 
-def test_errors_are_halved_sums():
-    states = jax.jit(lambda key: DRAW(key, 50))(jax.random.key(0))
+def test_errors_are_halved_sums_and_a_loss_is_their_mean():
+    states = np.asarray(dynamics_in_numpy(50))
     found = mesa.errors(lambda states: jnp.zeros((20, 4)), states)
-    np.testing.assert_allclose(found, 0.5 * np.mean(np.sum(np.asarray(states[:, 1:]) ** 2, -1), 0), rtol=1e-5)
-    network = mesa.transformer([mesa.mesa(8)], dim=4)
-    loss = mesa.sequence_loss(network, DRAW, 50)
-    params = mesa.construction(network, dim=4)
-    errors = jax.jit(lambda states: mesa.errors(mesa.ridge, states))(states)
-    np.testing.assert_allclose(jax.jit(loss)(jax.random.key(0), params), errors.mean(), rtol=1e-3)
+    np.testing.assert_allclose(found, 0.5 * np.mean(np.sum(states[:, 1:] ** 2, -1), 0), rtol=1e-5)
+    network = mesa.transformer([mesa.linear(20)], dim=4)
+    loss = mesa.sequence_loss(network, DRAW, 30)
+
+    @jax.jit
+    def both(key, params):
+        return loss(key, params), DRAW(key, 30), network.apply(params, mesa.constructed_tokens(DRAW(key, 30)[7]))
+
+    value, drawn, prediction = both(jax.random.key(0), jnp.zeros(network.num_params))
+    assert drawn.shape == (30, 21, 4) and (prediction == 0).all()
+    np.testing.assert_allclose(value, 0.5 * np.mean(np.sum(np.asarray(drawn)[:, 1:] ** 2, -1)), rtol=1e-5)
 
 
 def test_few_shot_pairs_teach_only_what_they_say():
@@ -199,7 +206,7 @@ def test_few_shot_pairs_teach_only_what_they_say():
     np.testing.assert_array_equal(tokens[5], np.concatenate([np.zeros(4), y[2], y[2], x[2]]))
     np.testing.assert_array_equal(mesa.pair_states(x, y)[4:6], [x[2], y[2]])
 
-    network = mesa.transformer([mesa.mesa(8)], dim=4)
+    network = mesa.transformer([mesa.mesa()], dim=4)
     params = mesa.construction(network, dim=4, regularisation=0.01)
     errors = jax.jit(mesa.few_shot_errors, static_argnums=(0, 3))
     found = errors(network, params, tasks)
