@@ -106,7 +106,7 @@ def one_layer(options: Options) -> Measured:
     network, descent, tasks = in_context.linear_attention(), in_context.gradient_descent(), test_tasks()
     tuned = in_context.tune(descent, tasks, [0.0], [20.0])
     loss = in_context.task_loss(network, in_context.linear_tasks(), BATCH)
-    found, seconds = train(network, loss, clipped_adam(1e-3), 1500, options.seeds or 5)
+    found, seconds = train(network, loss, clipped_adam(3e-3, steps=1000), 1000, options.seeds or 5)
     total = time.process_time() - clock
     spans, spreads = (0.5, 0.75, 1.5, 2.0), (0.5, 2.0, 5.0)
     outside = [in_context.linear_tasks(span=span)(jax.random.key(1), 10_000) for span in spans]
@@ -121,7 +121,7 @@ def one_layer(options: Options) -> Measured:
         rows.append([seed, *map(float, numbers), seconds[seed]])
     names = ("seed", "loss", "to descent's", "|ŷ - ŷ'|", "cosine", "|s - s'|", "worst between", "CPU s")
     table(
-        f"One layer, 1,500 steps; gradient descent {float(tuned.loss):.5f} with {float(tuned.params[0]):.3f}",
+        f"One layer, 1,000 steps; gradient descent {float(tuned.loss):.5f} with {float(tuned.params[0]):.3f}",
         names,
         rows,
     )

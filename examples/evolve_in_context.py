@@ -2,7 +2,8 @@
 
 A genome is 484 numbers, one layer of linear attention. Its fitness is how well it answers tasks of linear regression
 that it has never seen, from ten pairs each. Von Oswald et al. 2022 have shown that gradients make such a layer into one
-step of gradient descent; here nothing computes a gradient, and it becomes the same. Takes two to three minutes.
+step of gradient descent. Here nothing computes a gradient, and it becomes nearly the same: 3 % above its loss after 1,000
+generations. Takes a minute or two.
 
 python examples/evolve_in_context.py
 """
@@ -26,6 +27,7 @@ def fitness(key, genome):
 
 
 evolution = nm.evolution(policy, nm.mutators.self_adaptive(0.02), fitness, population_size=256, recombine=32)
+evolution = nm.hall_of_fame(evolution, fitness, centre=True)  # fresh tasks flatter the lucky: judge the best ones again
 descent = in_context.gradient_descent()
 rate, least = in_context.optimal_step()
 tasks = jax.jit(lambda key: draw(key, 10_000))(jax.random.key(1))
@@ -33,7 +35,7 @@ tasks = jax.jit(lambda key: draw(key, 10_000))(jax.random.key(1))
 print(f"one step of gradient descent: rate {rate:.3f}, loss {least:.4f} in closed form")
 state, seen, generation = jax.jit(evolution.init)(jax.random.key(0)), [], 0
 advance = jax.jit(lambda state, start, count: nm.rollout(evolution.step, RUN, state, count, start)[0], static_argnums=2)
-for count in (1, 49, 150, 300, 500, 500, 500, 500, 500, 500, 500, 500, 500, 500, 500):
+for count in (1, 49, 50, 100, 300, 500, 500, 500, 500, 500):
     state = advance(state, generation, count)
     generation += count
     champion, _ = evolution.best(state)
