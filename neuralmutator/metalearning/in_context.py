@@ -95,9 +95,8 @@ def sine_tasks(
 
 
 def _within(key: jax.Array, span: float, shape: tuple[int, ...]) -> jax.Array:
-    """Uniform in [-span / 2, span / 2]. A CPU draws a row of numbers in a third of the time of an array of them."""
-    row = jax.random.uniform(key, (math.prod(shape),), minval=-span / 2, maxval=span / 2)
-    return row.reshape(shape)
+    """Uniform in [-span / 2, span / 2]. JAX draws an array of several axes more slowly than a row."""
+    return span * (random.uniform(key, math.prod(shape)).reshape(shape) - 0.5)
 
 
 def _tasks(x: jax.Array, y: jax.Array) -> Tasks:
