@@ -2,8 +2,8 @@
 
 A genome is 484 numbers, one layer of linear attention. Its fitness is how well it answers tasks of linear regression
 that it has never seen, from ten pairs each. Von Oswald et al. 2022 have shown that gradients make such a layer into one
-step of gradient descent. Here nothing computes a gradient, and it becomes nearly the same: 3 % above its loss after 1,000
-generations. Takes a minute or two.
+step of gradient descent. Here nothing computes a gradient, and it becomes nearly the same: its loss is 3 % above that
+step's after 1,000 generations. Takes a minute or two.
 
 python examples/evolve_in_context.py
 """
