@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         fitness,
         life,
         measures,
+        metalearning,
         mutators,
         nca,
         networks,
@@ -70,8 +71,8 @@ _HOMES = {
 """Names by the module that they come from."""
 
 _ROOMS = (
-    *("chemistry", "core", "envs", "fitness", "life", "measures", "mutators", "nca", "networks", "population"),
-    *("quine", "runs", "study"),
+    *("chemistry", "core", "envs", "fitness", "life", "measures", "metalearning", "mutators", "nca", "networks"),
+    *("population", "quine", "runs", "study"),
 )
 
 __all__ = [
@@ -94,6 +95,7 @@ __all__ = [
     "load",
     "load_champion",
     "measures",
+    "metalearning",
     "mutators",
     "nca",
     "networks",

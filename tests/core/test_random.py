@@ -89,3 +89,10 @@ def test_they_are_normal():
         assert abs(np.mean(x**power) - moment) < 4 * error
     for a, b in ((x[:, 1:], x[:, :-1]), (x[1:], x[:-1]), (x[:, 1:] ** 2, x[:, :-1] ** 2)):
         assert abs(np.corrcoef(a.ravel(), b.ravel())[0, 1]) < 4 / np.sqrt(a.size)
+
+
+@pytest.mark.parametrize("impl", ["threefry2x32", "rbg"])
+def test_uniform_numbers_are_those_of_jax(impl):
+    key = jax.random.key(3, impl=impl)
+    found = jax.jit(lambda key: random.uniform(key, 1001))(key)
+    np.testing.assert_array_equal(found, jax.random.uniform(key, (1001,)))
