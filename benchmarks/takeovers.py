@@ -34,6 +34,8 @@ class Options:
     programs: int = 8192
     planted: int = 5
     """Seeds with the planted engine."""
+    copies: int = 1
+    """Of the engine; a single one is sometimes overwritten before it has met anybody whom it can copy itself to."""
     palindromes: int = 10
     """Seeds with the planted palindrome."""
     natural: int = 8
@@ -76,10 +78,11 @@ def main(options: Options) -> None:
     for seed in range(1, options.planted + 1):
         begin = time.process_time()
         soup, state = started("bff", seed)
-        state = jax.jit(lambda state, soup=soup: nm.rollout(soup.step, key, state, 40)[0])(life.plant(state, ENGINE))
+        state = life.plant(state, ENGINE, range(options.copies))
+        state = jax.jit(lambda state, soup=soup: nm.rollout(soup.step, key, state, 40)[0])(state)
         scores = jax.jit(lambda programs, soup=soup: life.replication(soup.language, programs))(state.bytes)
         count = int(jnp.sum(scores >= life.REPLICATES))
-        table.add_row("bff, engine planted", str(seed), f"{count} replicators at epoch 40", _since(begin))
+        table.add_row(f"bff, {options.copies} engine(s) planted", str(seed), f"{count} replicators at epoch 40", _since(begin))
     for name, seeds, epochs, programs in (
         ("bff_noheads, palindrome planted", options.palindromes, 257, options.programs),
         ("bff_noheads_4bit", options.natural, options.epochs, options.programs),
@@ -105,8 +108,9 @@ def replicators(key: jax.Array) -> Table:
     """What the measures of replication say of 256 programs each."""
     table = Table("programs", "bytes kept", "heredity", "variation", title="Who copies, how truly, with what spread")
     bff = life.get_language("bff")
-    noise = jax.random.bits(key, (256, 64), jnp.uint8)
-    bodies = jax.random.randint(key, (256, 64), 126, 256).astype(jnp.uint8)
+    first, second, key = jax.random.split(key, 3)
+    noise = jax.random.bits(first, (256, 64), jnp.uint8)
+    bodies = jax.random.randint(second, (256, 64), 126, 256).astype(jnp.uint8)
     step = jax.jit(life.replicate(bff))
     engines = jnp.concatenate([jnp.broadcast_to(ENGINE[:12], (256, 12)), bodies[:, 12:]], axis=1)
     for name, parents in (("random", noise), ("the engine with 256 bodies", engines)):
