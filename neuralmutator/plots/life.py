@@ -89,8 +89,8 @@ def soup_figure(
     programs: np.ndarray, symbols: Sequence[str], shape: tuple[int, int] | None = None, title: str = ""
 ) -> Figure:
     """The bytes of a soup, see `soup_image`, with the colours of what they do below."""
-    image = soup_image(programs, palette(symbols), shape)
-    figure = new_figure((6.4, 0.9 + 6.4 * min(image.shape[0] / image.shape[1], 1.5)), title)
+    image = soup_image(programs, palette(symbols), shape, 1024 if shape else 400)
+    figure = new_figure((6.4, 0.6 + 6.0 * min(image.shape[0] / image.shape[1], 1.5)), title)
     axes = figure.subplots()
     axes.imshow(image, interpolation="nearest")
     axes.set_axis_off()
@@ -144,7 +144,7 @@ def course_figure(
     )
     entropy.set(xlabel="epoch", ylabel="bits of a byte")
     work.set(xlabel="epoch", ylabel="operations of a pair")
-    work.set_yscale("log")
+    work.set_ylim(bottom=0)
     share.set(xlabel="epoch", ylabel="share of the programs, %", ylim=(0, 103))
     for axes in (entropy, work, share):
         dress(axes)
