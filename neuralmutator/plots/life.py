@@ -177,8 +177,8 @@ def film_frames(
     epochs = sorted(entropies)
     paper = None
     for epoch, programs in soups:
-        image = soup_image(programs, colours, shape, 640)
-        scale = max(min(560 // image.shape[0], 760 // image.shape[1]), 1)
+        image = soup_image(programs, colours, shape, 640 if shape else 300)
+        scale = max(min(640 // image.shape[0], 760 // image.shape[1]), 1)
         image = image.repeat(scale, 0).repeat(scale, 1)
         if paper is None:
             paper, points = _curve_paper([entropies[epoch] for epoch in epochs], epochs, title, image.shape[0])
