@@ -50,7 +50,7 @@ def test_a_run_leaves_what_it_measured(run):
 
 
 def test_what_an_inspection_says(run):
-    config, path, _ = run
+    _, path, _ = run
     found = inspect(RunFolder(path), 4)
     assert found.epoch == 30 and found.programs == 256 and len(found.frequent) == 4
     copies = [program.copies for program in found.frequent]
