@@ -187,8 +187,8 @@ def _columns(every: int, moments: Moment) -> Columns:
     names = ("high_order_entropy", "shannon_entropy", "compressed_size", "distinct", "most_frequent")
     measured = {name: np.full(length, np.nan) for name in names}
     for place in np.flatnonzero(moments.epoch % every == 0):
-        entropy = life.high_order_entropy(moments.bytes[place])
-        copies = _copies(moments.bytes[place])
+        programs = np.asarray(moments.bytes[place])
+        entropy, copies = life.high_order_entropy(programs), _copies(programs)
         for name, value in zip(names, (*entropy, len(copies), copies.max()), strict=True):
             measured[name][place] = value
     return moments.info._asdict() | measured
@@ -287,7 +287,7 @@ def inspect(folder: RunFolder, number: int = 10) -> Inspection:
     texts = [life.disassemble(language, program) for _, program in frequent]
     tapes = jnp.asarray(np.stack([program for _, program in frequent]))
     alone, beside = life.parasitism(language, tapes, tapes[0], config.seed)
-    found = []
+    found: list[Inspected] = []
     for (copies, _), text, passed, share in zip(frequent, texts, alone.tolist(), beside.tolist(), strict=True):
         kind = "replicator" if passed >= life.REPLICATES else "parasite" if found and share >= PARASITE else ""
         found.append(Inspected(copies, text, passed, share, kind))
