@@ -1,7 +1,8 @@
 """Runs of soups of programs: from a configuration to a finished run folder."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.util import find_spec
 from math import isqrt
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 
 from neuralmutator import life
 from neuralmutator.core import check
+from neuralmutator.life.hashing import u64
 from neuralmutator.runs.errors import UserError, construction
 from neuralmutator.runs.folder import RunFolder
 from neuralmutator.runs.runner import is_finite
@@ -110,13 +112,7 @@ def make_soup(config: LifeConfig) -> life.Soup:
         if not 0 <= config.seed < 2**32:
             raise ValueError(f"seed must lie between 0 and 2^32 - 1, got {config.seed!r}")
         shape = grid_shape(config)
-        made = life.soup(
-            config.language,
-            config.programs,
-            mutation=config.mutation,
-            pairing=None if shape is None else life.grid(*shape, config.reach),
-            stream=life.cubff(config.seed) if config.cubff else None,
-        )
+        made, _ = _process(*_setting(config))
         if config.plant is None:
             if config.copies != 1:
                 raise ValueError(f"copies must be 1 where nothing is planted, got {config.copies}")
@@ -127,6 +123,36 @@ def make_soup(config: LifeConfig) -> life.Soup:
     middle = 0 if shape is None else shape[0] // 2 * shape[1] + shape[1] // 2
     places = [(middle + copy * config.programs // config.copies) % config.programs for copy in range(config.copies)]
     return made._replace(init=lambda key: life.plant(made.init(key), program, places))
+
+
+def _setting(config: LifeConfig) -> tuple[str, int, float, tuple[int, int] | None, int, int | None]:
+    """What a soup and its step depend on."""
+    seed = config.seed if config.cubff else None
+    return config.language, config.programs, config.mutation, grid_shape(config), config.reach, seed
+
+
+@lru_cache(8)
+def _process(
+    language: str, programs: int, mutation: float, shape: tuple[int, int] | None, reach: int, cubff: int | None
+) -> tuple[life.Soup, Callable]:
+    """A soup and the step of its runs. They are kept, so that seeds of one setting share a compiled program."""
+    pairing = None if shape is None else life.grid(*shape, reach)
+    stream = None if cubff is None else life.cubff(cubff)
+    soup = life.soup(language, programs, mutation=mutation, pairing=pairing, stream=stream)
+
+    def step(key: jax.Array, state: life.Programs, data: tuple[()]) -> tuple[life.Programs, Moment]:
+        after, info = soup.step(key, state)
+        return after, Moment(info, state.epoch, after.bytes)
+
+    return soup, step
+
+
+@lru_cache(8)
+def _check(language: str, programs: int) -> Callable:
+    """``(programs u8[n, 64], seed) -> i32[n]``: `life.replication`, compiled."""
+    spoken = life.get_language(language)
+    given = jax.ShapeDtypeStruct((programs, 64), jnp.uint8), u64(0)
+    return jax.jit(lambda some, seed: life.replication(spoken, some, seed)).lower(*given).compile()
 
 
 def planted(language: life.Language, text: str) -> np.ndarray:
@@ -152,11 +178,7 @@ def build(config: LifeConfig) -> Run:
     if find_spec("brotli") is None:
         raise UserError("entropy is measured with the package brotli: pip install 'neuralmutator[life]'")
     soup = make_soup(config)
-
-    def step(key: jax.Array, state: life.Programs, data: tuple[()]) -> tuple[life.Programs, Moment]:
-        after, info = soup.step(key, state)
-        return after, Moment(info, state.epoch, after.bytes)
-
+    _, step = _process(*_setting(config))
     key_init, key_run = run_keys(config)
     return Run(
         kind="life",
@@ -214,14 +236,13 @@ def takeover(rows: Rows) -> int | None:
 def _finish(config: LifeConfig, language: life.Language) -> Finish:
     every = -(-config.programs // CHECKED)
     checked = len(range(0, config.programs, every))
-    some = jax.ShapeDtypeStruct((checked, 64), jnp.uint8)
-    check_all = jax.jit(lambda programs: life.replication(language, programs, config.seed)).lower(some).compile()
+    check_all = _check(config.language, checked)
 
     def finish(state: life.Programs, folder: RunFolder) -> dict[str, Any]:
         programs = np.asarray(state.bytes)
         folder.save_arrays("soup", bytes=programs, epoch=state.epoch)
         entropy = life.high_order_entropy(programs)
-        replicators = int((np.asarray(check_all(state.bytes[::every])) >= life.REPLICATES).sum())
+        replicators = int((np.asarray(check_all(state.bytes[::every], u64(config.seed))) >= life.REPLICATES).sum())
         frequent = life.most_frequent(programs, SHOWN)
         return {
             "language": config.language,

@@ -3,6 +3,7 @@ import pytest
 from neuralmutator.cli.main import main
 
 
+@pytest.mark.slow
 def test_run_inspect_film_and_plot(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     argv = ["life", "run", "--language", "bff", "--programs", "256", "--epochs", "10", "--plant", "engine", "--quiet"]
