@@ -34,6 +34,7 @@ COMMANDS = {
     "plot": Command("plot", "Plot", "plot", "draw the course of runs, of every kind"),
     "quine": Command("quine", "Quine", "quine", "train networks that output their own weights"),
     "nca": Command("nca", "Nca", "nca", "train, film and pack cellular automata"),
+    "life": Command("life", "Life", "life", "run soups of programs in which replicators arise"),
     "analyse": Command("analyse", "Analyse", "analyse", "say what the mutators of runs have learnt"),
     "study": Command("study", "Study", "study", "compare methods on tasks at equal evaluations"),
     "envs": Command("envs", "Envs", "envs", "list the environments that evolve takes"),

@@ -13,7 +13,7 @@ class Plot:
     """Draw the course of runs.
 
     Of an evolution: fitness, self-replication error, mutators, species and topology; of a quine: loss and unexplained
-    share; of an automaton: loss.
+    share; of an automaton: loss; of a soup of programs: entropy, operations and the most frequent program.
     """
 
     runs: tyro.conf.Positional[tuple[Path, ...]]

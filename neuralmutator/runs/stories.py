@@ -16,6 +16,7 @@ FILES = {
     "micro": "painting",
     "reaction": "painting",
     "mesh": "painting",
+    "life": "life",
 }
 """Where the story of each kind is: `STORY` of a file, or by its kind in `STORIES`."""
 
