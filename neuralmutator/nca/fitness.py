@@ -1,11 +1,12 @@
 """Automata as fitness: an automaton is a network like any other, and evolution needs no gradient through it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 
-from neuralmutator.core import Fitness, check, rollout
+from neuralmutator.core import Fitness, Info, PyTree, check, each, in_blocks, rollout
 from neuralmutator.core.genome import Genome
 from neuralmutator.nca import textures
 from neuralmutator.nca.cells import Automaton
@@ -55,6 +56,8 @@ def texture_fitness(
     moments: tuple[int, int] = (64, 128),
     stays: int = 256,
     bound: float = 20.0,
+    projections: int = 32,
+    samples: int = 1024,
 ) -> Fitness:
     """Higher is better, 0 is perfect: minus how far what a genome's policy paints is from a texture.
 
@@ -68,24 +71,55 @@ def texture_fitness(
         moments: updates after which it is judged.
         stays: updates after these in which it must not explode.
         bound: of what cells hold, ±.
+        projections: see `textures.distance`.
+        samples: see `textures.distance`.
 
     Raises:
         ValueError: if a number is out of range, or the target is no texture.
     """
     check.whole(1, moment=moments[0], later_moment=moments[1] - moments[0], stays=stays)
     check.number(1, bound=bound)
-    images_loss = textures.loss(target)
+    images_loss = textures.loss(target, projections, samples)
     judged = textures.texture_loss(automaton, images_loss)
 
-    def score(key: jax.Array, genome: Genome) -> jax.Array:
-        def step(key: jax.Array, cells: jax.Array) -> tuple[jax.Array, None]:
-            return jnp.clip(automaton.update(key, genome.policy, cells), -bound, bound), None
 
-        key_start, key_run, key_loss = jax.random.split(key, 3)
+    def paint(key: jax.Array, params: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        def step(key: jax.Array, cells: jax.Array) -> tuple[jax.Array, None]:
+            return jnp.clip(automaton.update(key, params, cells), -bound, bound), None
+
+        key_start, key_run = jax.random.split(key)
         first, _ = rollout(step, key_run, automaton.start(key_start, shape), moments[0])
         second, _ = rollout(step, key_run, first, moments[1] - moments[0], start=moments[0])
         last, _ = rollout(step, key_run, second, stays, start=moments[1])
-        distance = (judged(key_loss, first) + judged(key_loss, second)) / 2
+        return first, second, last
+
+    def score(key: jax.Array, painted: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
+        first, second, last = painted
+        distance = (judged(key, first) + judged(key, second)) / 2
         return -jnp.nan_to_num(distance + textures.overflow(last), nan=bound**2)
 
-    return score
+    return _Painted(paint, score)
+
+
+@dataclass(frozen=True, eq=False)
+class _Painted:
+    """A fitness in two parts: cells are updated for one member after another on a CPU, and judged for all at once."""
+
+    paint: Callable[[jax.Array, jax.Array], PyTree]  # (key, params) -> cells at some moments
+    score: Callable[[jax.Array, PyTree], jax.Array]  # (key, cells at these moments) -> f32[]
+
+    def __call__(self, key: jax.Array, genome: Genome) -> jax.Array:
+        """Fitness f32[] of one genome."""
+        key_paint, key_score = jax.random.split(key)
+        return self.score(key_score, self.paint(key_paint, genome.policy))
+
+    def many(self, keys: jax.Array, population: Genome, block_size: int | None) -> tuple[jax.Array, Info]:
+        """Fitness f32[N] of a population; see `PopulationFitness`."""
+        params = population.policy
+        keys = keys if keys.ndim else jnp.broadcast_to(keys, len(params))
+
+        def block(keys: jax.Array, params: jax.Array) -> jax.Array:
+            split = jax.vmap(jax.random.split)(keys)
+            return jax.vmap(self.score)(split[:, 1], each(self.paint, split[:, 0], params))
+
+        return in_blocks(block, block_size, keys, params, whole=True), {}

@@ -44,7 +44,8 @@ def test_what_a_texture_is_worth():
     fitness = jax.jit(nca.texture_fitness(automaton, target, (40, 40), moments=(3, 5), stays=4))
     params = 0.02 * jax.random.normal(jax.random.key(0), (68,))
     genome = nm.Genome(params, *(jnp.zeros(0) for _ in range(2)), jnp.zeros(0, jnp.int32), jnp.float32(0))
-    key_start, key_run, key_loss = jax.random.split(jax.random.key(1), 3)
+    key_paint, key_loss = jax.random.split(jax.random.key(1))
+    key_start, key_run = jax.random.split(key_paint)
     cells, update, total = automaton.start(key_start, (40, 40)), jax.jit(automaton.update), 0.0
     loss = textures.loss(target)
     for t in range(9):
@@ -55,6 +56,22 @@ def test_what_a_texture_is_worth():
     assert np.mean(beyond**2) > 1e-3  # it begins to explode, which counts
     total += np.mean(beyond**2)
     assert float(fitness(jax.random.key(1), genome)) == pytest.approx(-total, rel=1e-3)
+
+
+def test_a_population_of_painters_is_worth_what_its_members_are():
+    automaton = nca.micro(4)
+    target = jnp.asarray(patterns.dots(56))
+    fitness = nca.texture_fitness(automaton, target, (40, 40), (3, 5), 4, projections=4, samples=64)
+    policies = 0.01 * jax.random.normal(jax.random.key(0), (3, 68))
+    nothing = jnp.zeros((3, 0))
+    population = nm.Genome(policies, nothing, nothing, nothing.astype(jnp.int32), jnp.zeros(3))
+    keys, one = jax.random.split(jax.random.key(1), 3), jax.jit(fitness)
+    values, info = jax.jit(fitness.many, static_argnums=2)(keys, population, 2)
+    expected = [one(key, jax.tree.map(lambda x, i=i: x[i], population)) for i, key in enumerate(keys)]
+    np.testing.assert_allclose(values, expected, rtol=1e-4)
+    assert len(set(map(float, values))) == 3 and info == {}
+    same, _ = jax.jit(fitness.many, static_argnums=2)(keys[0], population, None)
+    assert float(same[0]) == pytest.approx(float(values[0]), rel=1e-4) and not np.isclose(same[1], values[1])
 
 
 def test_what_explodes_has_a_finite_fitness():
