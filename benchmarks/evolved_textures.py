@@ -79,9 +79,9 @@ class Options:
     """Of each run; times the population it is the number of evaluations."""
     population: int = 32
     """Genomes in a generation."""
-    std: float = 0.002
+    std: float = 0.004
     """Standard deviation of our first changes; chosen on seed 101."""
-    cma_std: float = 0.005
+    cma_std: float = 0.01
     """Standard deviation that CMA-ES begins with; chosen on seed 101."""
     seeds: tuple[int, ...] = (0, 1)
     """Runs of each method."""
