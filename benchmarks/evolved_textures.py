@@ -1,8 +1,9 @@
 """Evolves µNCA of 68 numbers without gradients, by mutators of ours and evosax's CMA-ES, at equal evaluations.
 
-All search for the same fitness (`nca.texture_fitness`) from the same beginning. What a method names is judged as
-`benchmarks/textures.py` does: the distance after 1,000 updates as a share of what shuffled pixels give, by a statistic
-that nothing was selected on.
+All search for the same fitness (`nca.texture_fitness`) from the same beginning: cells that return to grey. Each names
+that member of its last generation which is best in some fresh evaluations. It is judged as `benchmarks/textures.py`
+does: the distance after 1,000 updates as a share of what shuffled pixels give, by a statistic that nothing was selected
+on.
 
     python benchmarks/evolved_textures.py
 """
@@ -11,11 +12,11 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import tyro
 from rich.console import Console
 from rich.table import Table
@@ -30,28 +31,40 @@ from neuralmutator.runs.targets import load_texture
 Make = Callable[[nm.networks.Network, nm.core.Fitness, "Options"], nm.Evolution]
 
 
-def _ours(mutator: nm.mutators.Mutator, **settings: int) -> Make:
-    """An evolution whose rewriting shrinks to a twentieth over the run."""
-
-    def make(policy: nm.networks.Network, fitness: nm.core.Fitness, options: "Options") -> nm.Evolution:
-        decay = optax.linear_schedule(1.0, 0.05, options.generations)
-        size = options.population
-        return nm.evolution(policy, mutator, fitness, population_size=size, decay=decay, elites=2, **settings)
-
-    return make
+SIZE, CALMS = 40, 160  # of the grid, and updates after the shock: what evaluates fastest
+DECAY = 0.25  # share of a rewriting that children take in the end, of our methods
+FORGETS = 0.05  # share of itself that a cell loses in an update, at the beginning
+FRESH = 8  # evaluations of each member by which one is named
 
 
-def methods(std: float, size: int) -> Mapping[str, Make]:
+def _ours(make: Callable[[float], nm.mutators.Mutator], recombine: int | None = None) -> Make:
+    """An evolution whose rewriting shrinks over the run."""
+
+    def evolution(policy: nm.networks.Network, fitness: nm.core.Fitness, options: "Options") -> nm.Evolution:
+        return nm.evolution(
+            policy,
+            make(options.std),
+            fitness,
+            population_size=options.population,
+            elites=2,
+            recombine=recombine,
+            decay=lambda generation: DECAY ** (generation / options.generations),
+        )
+
+    return evolution
+
+
+def methods(size: int) -> Mapping[str, Make]:
     """All methods by name; `size` is the number of parameters."""
     return {
-        "gaussian": _ours(nm.mutators.gaussian(std)),
-        "momentum": _ours(nm.mutators.momentum(size, std)),
-        "gaussian, centre of 8": _ours(nm.mutators.gaussian(std), recombine=8),
-        "momentum, centre of 8": _ours(nm.mutators.momentum(size, std), recombine=8),
-        "derandomised, centre of 8": _ours(nm.mutators.derandomised(size, std), recombine=8),
-        "self-adaptive": _ours(nm.mutators.self_adaptive(std)),
+        "momentum, centre of 8": _ours(partial(nm.mutators.momentum, size), 8),
+        "derandomised, centre of 8": _ours(partial(nm.mutators.derandomised, size), 8),
+        "gaussian, centre of 8": _ours(nm.mutators.gaussian, 8),
+        "momentum": _ours(partial(nm.mutators.momentum, size)),
+        "gaussian": _ours(nm.mutators.gaussian),
+        "self-adaptive": _ours(nm.mutators.self_adaptive),
         "CMA-ES (evosax)": lambda policy, fitness, options: nm.evosax(
-            "CMA_ES", policy, fitness, options.population, std_init=options.std
+            "CMA_ES", policy, fitness, options.population, std_init=options.cma_std
         ),
     }
 
@@ -62,13 +75,15 @@ class Options:
 
     image: str = "dots"
     """The texture."""
-    generations: int = 200
+    generations: int = 120
     """Of each run; times the population it is the number of evaluations."""
     population: int = 32
     """Genomes in a generation."""
-    std: float = 0.02
-    """Standard deviation of the first changes."""
-    seeds: tuple[int, ...] = (0, 1, 2)
+    std: float = 0.004
+    """Standard deviation of our first changes; chosen on seed 101."""
+    cma_std: float = 0.01
+    """Standard deviation that CMA-ES begins with; chosen on seed 101."""
+    seeds: tuple[int, ...] = (0, 1)
     """Runs of each method."""
     only: tuple[str, ...] = ()
     """Some of the methods."""
@@ -89,11 +104,26 @@ def judge(automaton: nca.Automaton, target: jax.Array) -> Callable[[jax.Array], 
     return lambda params: float(jnp.nan_to_num(jnp.median(shares(params)), nan=jnp.inf))
 
 
+def forgetful(automaton: nca.Automaton) -> jax.Array:
+    """Parameters f32[P] of cells that return to 0 and see nobody."""
+    zeros, pack = jax.vjp(automaton.unflatten, jnp.zeros(automaton.num_params))
+    return pack(zeros | {"w": zeros["w"].at[: automaton.channels].set(-FORGETS * jnp.eye(automaton.channels))})[0]
+
+
 def main(options: Options) -> None:
     target, automaton = jnp.asarray(load_texture(options.image)), nca.micro(4)
-    policy, fitness = nca.automaton_network(automaton), nca.texture_fitness(automaton, target)
+    start = forgetful(automaton)
+    policy = nca.automaton_network(automaton)._replace(init=lambda key: start)
+    fitness = nca.texture_fitness(automaton, target, (SIZE, SIZE), calms=CALMS, projections=16, samples=512)
     share_of = judge(automaton, target)
-    chosen = {n: m for n, m in methods(options.std, policy.num_params).items() if not options.only or n in options.only}
+
+    @jax.jit
+    def named(key: jax.Array, population: nm.Genome) -> tuple[jax.Array, jax.Array]:
+        """The policy of the best member, and its fitness f32[]."""
+        values = each(lambda key: nm.core.evaluate(fitness, key, population)[0], jax.random.split(key, FRESH)).mean(0)
+        return population.policy[jnp.argmax(values)], jnp.max(values)
+
+    chosen = {name: make for name, make in methods(policy.num_params).items() if name in (options.only or (name,))}
     table = Table(f"{options.image}: share of shuffled pixels", "median", "all", "fitness", "s a run")
     found = {}
     for name, make in chosen.items():
@@ -101,10 +131,11 @@ def main(options: Options) -> None:
         run = jax.jit(lambda key, evolution=evolution: nm.run(evolution, key, options.generations))
         for seed in options.seeds:
             began = time.perf_counter()
-            state, history = jax.block_until_ready(run(jax.random.key(seed)))
+            state, _ = jax.block_until_ready(run(jax.random.key(seed)))
             seconds.append(time.perf_counter() - began)
-            shares.append(share_of(evolution.best(state)[0].policy))
-            last.append(float(history.metrics["fitness_best"][-1]))
+            champion, value = named(jax.random.key(seed + 1000), state.population)
+            shares.append(share_of(champion))
+            last.append(float(value))
         found[name] = shares
         cells = (f"{np.median(shares):.3f}", " ".join(f"{share:.3f}" for share in shares))
         table.add_row(name, *cells, f"{np.median(last):.3f}", f"{np.median(seconds):.0f}")

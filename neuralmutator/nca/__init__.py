@@ -3,7 +3,16 @@
 from neuralmutator.nca import patterns, textures
 from neuralmutator.nca.cells import Automaton, Rule, automaton, first_colours, per_variable, random_cells
 from neuralmutator.nca.charts import Charts, View, chart_images, surface_charts, surface_view, view_image
-from neuralmutator.nca.damage import Damage, RandomDamage, cut, disc, random_damage, random_disc, random_half
+from neuralmutator.nca.damage import (
+    Damage,
+    RandomDamage,
+    cut,
+    disc,
+    random_damage,
+    random_disc,
+    random_half,
+    random_severe_damage,
+)
 from neuralmutator.nca.diffusion import diffusing, gray_scott, grid_laplacian, reaction_diffusion
 from neuralmutator.nca.fitness import automaton_network, growth_fitness, texture_fitness
 from neuralmutator.nca.glsl import micro_glsl
@@ -76,6 +85,7 @@ __all__ = [
     "random_damage",
     "random_disc",
     "random_half",
+    "random_severe_damage",
     "reaction_diffusion",
     "recovery",
     "renewed_starts",

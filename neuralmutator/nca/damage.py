@@ -17,7 +17,9 @@ RandomDamage = Callable[[jax.Array, int, int], jax.Array]
 """``(key, height, width) -> mask f32[height, width, 1]``, such as `random_disc`."""
 
 
-def random_disc(key: jax.Array, height: int, width: int, largest: float = 0.4, furthest: float = 0.5) -> jax.Array:
+def random_disc(
+    key: jax.Array, height: int, width: int, largest: float = 0.4, furthest: float = 0.5, smallest: float = 0.1
+) -> jax.Array:
     """A random disc is erased: its centre within the middle half of the grid, its radius a tenth to four tenths.
 
     Lengths are in units of half the grid, as in the article's code.
@@ -26,12 +28,13 @@ def random_disc(key: jax.Array, height: int, width: int, largest: float = 0.4, f
         key: of the disc.
         height: of the grid.
         width: of the grid.
-        largest: radius; the smallest is 0.1.
+        largest: radius.
         furthest: distance of the centre from the middle of the grid, in each direction.
+        smallest: radius.
     """
     key_centre, key_radius = jax.random.split(key)
     x, y = jax.random.uniform(key_centre, (2,), jnp.float32, minval=-furthest, maxval=furthest)
-    radius = jax.random.uniform(key_radius, dtype=jnp.float32, minval=0.1, maxval=largest)
+    radius = jax.random.uniform(key_radius, dtype=jnp.float32, minval=smallest, maxval=largest)
     return disc(height, width, x, y, radius)
 
 
@@ -62,6 +65,16 @@ def random_damage(key: jax.Array, height: int, width: int) -> jax.Array:
     key_kind, key_mask = jax.random.split(key)
     half, whole = random_half(key_mask, height, width), random_disc(key_mask, height, width, 0.45, 0.3)
     return jnp.where(jax.random.bernoulli(key_kind), half, whole)
+
+
+def random_severe_damage(key: jax.Array, height: int, width: int) -> jax.Array:
+    """As `random_damage`, but in one case of three a disc of radius 0.3 to 0.45 that takes the middle.
+
+    Its centre is up to 0.1 from the middle of the grid in each direction; few of the other discs are as bad.
+    """
+    key_kind, key_mask = jax.random.split(key)
+    usual, middle = random_damage(key_mask, height, width), random_disc(key_mask, height, width, 0.45, 0.1, 0.3)
+    return jnp.where(jax.random.bernoulli(key_kind, 1 / 3), middle, usual)
 
 
 def disc(

@@ -30,6 +30,7 @@ DAMAGES: dict[str, nca.RandomDamage] = {
     "disc": nca.random_disc,
     "half": nca.random_half,
     "mixed": nca.random_damage,
+    "severe": nca.random_severe_damage,
 }
 """What `NcaConfig.damage` means."""
 

@@ -7,7 +7,7 @@ import tyro
 
 from neuralmutator import nca
 
-DamageName = Literal["disc", "half", "mixed"]
+DamageName = Literal["disc", "half", "mixed", "severe"]
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,8 @@ class NcaConfig:
     pool_size: int = 1024
     """Grids in the pool (persistent, regenerating)."""
     damage: DamageName = "disc"
-    """What damaged grids lose (regenerating): a disc, as in the article; all on one side of a line; either of them."""
+    """What damaged grids lose (regenerating): a disc, as in the article; all on one side of a line; either of them; the
+    same, and one in three a large disc in the middle."""
     damaged: int = 3
     """Grids of a batch that are damaged (regenerating)."""
     init: str | None = None

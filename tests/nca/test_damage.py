@@ -77,6 +77,20 @@ def test_random_damages_are_halves_and_discs():
     assert (discs == 0).mean() == pytest.approx(np.pi * (0.45**3 - 0.1**3) / (3 * 0.35) / 4, rel=0.15)
 
 
+def test_one_severe_damage_of_three_takes_the_middle():
+    masks = masks_of(nca.random_severe_damage, 900)
+    corners = (masks[:, [0, 0, -1, -1], [0, -1, 0, -1]] == 0).any(axis=1)
+    assert corners.mean() == pytest.approx(1 / 3, abs=0.06)  # half of the other two thirds are halves
+    middle = (masks[:, 29:35, 29:35] == 0).all(axis=(1, 2)) & ~corners  # which all discs in the middle erase
+    # Of the other discs, a third of all, as many as a disc of 0.1 to 0.45 that is within 0.3 holds the square.
+    across = np.linspace(-1, 1, 64)[34]
+    places, radii = np.random.default_rng(0).uniform(-0.3, 0.3, (100_000, 2)), np.linspace(0.1, 0.45, 100_000)
+    others = (np.hypot(*(np.abs(places) + across).T) <= radii).mean()
+    assert middle.mean() == pytest.approx((1 + others) / 3, abs=0.06)
+    large = (masks[~corners] == 0).mean(axis=(1, 2)) > 0.3**2 * np.pi / 4
+    assert large.mean() == pytest.approx((1 + 3 / 7) / 2, abs=0.06)  # all of them, and 0.3 to 0.45 of 0.1 to 0.45
+
+
 def test_bad_damage():
     with pytest.raises(ValueError, match=r"damage must be one of left, .* got 'middle'"):
         nca.cut("middle", 10, 10)

@@ -112,3 +112,4 @@ def test_every_damage_has_a_name():
     np.testing.assert_array_equal(masks["disc"], nca.random_disc(key, 18, 18))
     np.testing.assert_array_equal(masks["half"], nca.random_half(key, 18, 18))
     np.testing.assert_array_equal(masks["mixed"], nca.random_damage(key, 18, 18))
+    np.testing.assert_array_equal(masks["severe"], nca.random_severe_damage(key, 18, 18))
