@@ -82,7 +82,8 @@ def main(options: Options) -> None:
         state = jax.jit(lambda state, soup=soup: nm.rollout(soup.step, key, state, 40)[0])(state)
         scores = jax.jit(lambda programs, soup=soup: life.replication(soup.language, programs))(state.bytes)
         count = int(jnp.sum(scores >= life.REPLICATES))
-        table.add_row(f"bff, {options.copies} engine(s) planted", str(seed), f"{count} replicators at epoch 40", _since(begin))
+        planted = f"bff, {options.copies} engine(s) planted"
+        table.add_row(planted, str(seed), f"{count} replicators at epoch 40", _since(begin))
     for name, seeds, epochs, programs in (
         ("bff_noheads, palindrome planted", options.palindromes, 257, options.programs),
         ("bff_noheads_4bit", options.natural, options.epochs, options.programs),
