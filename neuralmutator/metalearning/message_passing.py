@@ -10,6 +10,7 @@ Letters: T steps of learning, B examples in a step, P parameters of all rules. A
 T batches of examples, and others that it never sees. An inner step is one of the learner, a meta-step one of the rules.
 """
 
+import itertools
 import math
 import os
 from collections.abc import Callable, Sequence
@@ -352,11 +353,41 @@ def _mean_loss(plan: _Plan, prediction: jax.Array, y: jax.Array) -> jax.Array:
 
 def _narrow(sizes: tuple[int, ...], std: float, key: jax.Array) -> tuple[Layers, Layers]:
     """Small normal weights, no biases: the paper's start."""
-    pairs = list(zip(sizes[:-1], sizes[1:], strict=True))
+    pairs = list(itertools.pairwise(sizes))
     noise = std * jax.random.normal(key, (sum(i * o for i, o in pairs),))
     parts = jnp.split(noise, np.cumsum([i * o for i, o in pairs])[:-1])
     weights = tuple(part.reshape(pair) for part, pair in zip(parts, pairs, strict=True))
     return weights, tuple(jnp.zeros(o) for _, o in pairs)
+
+
+def spread_start(
+    sizes: Sequence[int], slope: float | jax.Array = 1.0, reach: float | jax.Array = 2.5, std: float | jax.Array = 0.05
+) -> Start:
+    """A start whose first layer looks at all of its input at once: ours, for rules that are trained for minutes.
+
+    The paper's narrow start leaves it to the rules to spread the units of the first layer over the input.
+
+    Args:
+        sizes: of the layers, input first.
+        slope: std of the first layer's weights.
+        reach: std of its biases.
+        std: of the other layers' weights; their biases are 0.
+
+    Raises:
+        ValueError: if there are no two layers, or a number is negative.
+    """
+    sizes = tuple(sizes)
+    if len(sizes) < 3:
+        raise ValueError(f"sizes must hold an input, a hidden layer and an output at least, got {sizes}")
+    check.number(0, slope=slope, reach=reach, std=std)
+
+    def start(key: jax.Array) -> tuple[Layers, Layers]:
+        key_weights, key_biases = jax.random.split(key)
+        weights, biases = _narrow(sizes, 1.0, key_weights)
+        first = reach * jax.random.normal(key_biases, biases[0].shape)
+        return (slope * weights[0], *(std * w for w in weights[1:])), (first, *biases[1:])
+
+    return start
 
 
 def _begin(plan: _Plan, key: jax.Array, batch: int) -> Learner:
@@ -435,22 +466,22 @@ def _check_lesson(plan: _Plan, lesson: Lesson) -> None:
         raise ValueError(f"lesson must have x of shape (T, B, {width}) and y of shape (T, B, {out}), got {shapes}")
 
 
-def as_network(agents: Agents, key: jax.Array, batch: int) -> Network:
+def as_network(agents: Agents, draw: Draw, key: jax.Array) -> Network:
     """Rules as a network with memory, which mutators and evolution take: it learns as it runs.
 
     ``apply(params, (learner, (x, y)))`` gives ``(learner, predictions)``: what the learner says of a batch before it
-    learns it. It starts as the learner that `key` draws.
+    learns it. It starts as the learner that `key` draws. First parameters are calibrated by a lesson.
 
     Args:
         agents: of `agents`.
+        draw: of lessons, for the size of a batch and the calibration.
         key: draws the learner's first weights.
-        batch: examples in a step.
 
     Raises:
-        ValueError: if `key` is not one of ``jax.random.key``, or `batch` is not a whole number of at least 1.
+        ValueError: if `key` is not one of ``jax.random.key``.
     """
     check.random_key(key=key)
-    start = agents.begin(key, batch)
+    start = agents.begin(key, jax.eval_shape(draw, key).x.shape[1])
 
     def apply(params: jax.Array, inputs: tuple[Learner, tuple[jax.Array, jax.Array]]) -> tuple[Learner, jax.Array]:
         learner, (x, y) = inputs
@@ -458,7 +489,7 @@ def as_network(agents: Agents, key: jax.Array, batch: int) -> Network:
 
     return Network(
         agents.num_params,
-        agents.init,
+        lambda key: calibrated(agents, draw, key),
         apply,
         lambda params, inputs: (apply(params, inputs)[1],),
         initial_state=start,
