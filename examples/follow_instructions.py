@@ -170,13 +170,14 @@ def attempt(key, sentences, predictor, controller, with_map):
     return new, places, *judge(new, places, stopped)
 
 
-def evolve_controller(predictor, sentences, with_map, key, generations=200, episodes=24):
+def evolve_controller(predictor, sentences, with_map, key, generations=250, episodes=24):
     def fitness(key, genome, episodes=episodes):
         walks = jax.vmap(lambda key: attempt(key, sentences, predictor, genome.policy, with_map))
         _, _, success, kept = walks(jax.random.split(key, episodes))
         return jnp.mean(success + kept)
 
-    evolution = nm.evolution(policy, nm.mutators.gaussian(0.04), fitness, population_size=64)
+    decay = optax.linear_schedule(1.0, 0.1, generations)
+    evolution = nm.evolution(policy, nm.mutators.gaussian(0.05), fitness, population_size=64, decay=decay)
     state, history = nm.run(evolution, key, generations)
     again = jax.lax.map(lambda genome: fitness(key, genome, 200), state.population)  # the luckiest is not the best
     return state.population.policy[jnp.argmax(again)], history.metrics["fitness_best"]
@@ -215,9 +216,7 @@ def main():
             walks = jax.vmap(lambda key: attempt(key, held_out, predictor, controller, with_map)[2])
             return controller, fitness, jnp.mean(walks(jax.random.split(jax.random.fold_in(key, 2), 1000)))
 
-        found, fitness, success = jax.jit(lambda *args, seed=seed: jax.lax.map(lambda x: seed(*x), args))(
-            keys, predictors
-        )
+        found, _, success = jax.jit(lambda *args, seed=seed: jax.lax.map(lambda x: seed(*x), args))(keys, predictors)
         controllers[with_map] = found[0]
         print(f"{'with' if with_map else 'without'} the map, success on instructions that were never given:")
         print("  ".join(f"{100 * share:.1f} %" for share in success), flush=True)
