@@ -25,7 +25,7 @@ from timing import Program, compile_ahead, finish, interleave, speed, table
 import neuralmutator as nm
 from neuralmutator.metalearning import message_passing as mp
 
-Part = Literal["published", "trained", "evolved", "digits", "speed"]
+Part = Literal["published", "trained", "digits", "speed"]
 
 SIZES = (1, 20, 1)
 SMALL = {"message": 4, "hidden": 3, "widths": (16, 8)}
@@ -38,7 +38,7 @@ DIGITS = mp.agents((64, 20, 10), "sigmoid", "cross-entropy", shared=True, std=0.
 class Options:
     """What to measure."""
 
-    parts: tuple[Part, ...] = ("published", "trained", "evolved", "digits", "speed")
+    parts: tuple[Part, ...] = ("published", "trained", "digits", "speed")
     published: Path | None = None
     """File of the published rules for sinusoids; without it, that part is left out."""
     seeds: int = 3
@@ -49,8 +49,6 @@ class Options:
     """Of the training on sinusoids."""
     digit_steps: int = 1500
     """Meta-steps of the training on digits."""
-    generations: int = 600
-    """Of the evolution."""
     rounds: int = 5
     """Of timing."""
 
@@ -132,12 +130,8 @@ def trained(options: Options) -> tuple[dict, dict]:
     return numbers, {"at_most": {"trained_beside_descent_worst": 0.5}}
 
 
-def evolved(options: Options) -> tuple[dict, dict]:
-    raise NotImplementedError
-
-
 def digits(options: Options) -> tuple[dict, dict]:
-    """Twenty batches of 8 digits, then 256 of others: what share is named right."""
+    """Twenty batches of 8 digits, then 230 of others: what share is named right."""
     pair_draw, test = mp.digits(), mp.digits(unseen=230, test=True)
     params, seconds, _ = train(DIGITS, pair_draw, 3e-3, options.digit_steps, 1, 0)
 
@@ -271,7 +265,7 @@ def speed_part(options: Options) -> tuple[dict, dict]:
 
 
 def main(options: Options) -> None:
-    parts = {"published": published, "trained": trained, "evolved": evolved, "digits": digits, "speed": speed_part}
+    parts = {"published": published, "trained": trained, "digits": digits, "speed": speed_part}
     numbers: dict[str, float] = {}
     bounds: dict[str, dict[str, float]] = {"at_least": {}, "at_most": {}}
     for part in options.parts:

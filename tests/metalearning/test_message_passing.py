@@ -231,6 +231,7 @@ def test_descent_is_plain_gradient_descent():
     np.testing.assert_allclose(curve, losses, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_meta_step_is_adam_on_unit_gradients():
     agents, draw = mp.agents((1, 1), **SMALL), mp.sinusoids(2, 3, 4)
     pair = mp.trainer(agents, draw, 1e-2, lessons=2, hint=0.6)
@@ -278,6 +279,7 @@ def test_a_pool_has_so_many_learners():
     assert len({float(loss(jax.random.key(n))) for n in range(8)}) == 2
 
 
+@pytest.mark.slow
 def test_rules_are_a_network_that_evolution_takes():
     agents, draw = mp.agents((1, 2, 1), shared=True, **SMALL), mp.sinusoids(2, 3, 4)
     network = mp.as_network(agents, draw, jax.random.key(0))
