@@ -1,10 +1,11 @@
-"""Networks that learn while they run: a forward pass that is gradient descent, a layer that solves least squares.
+"""Networks that learn while they run: a forward pass that is gradient descent, a layer that solves least squares, weights
+that are agents.
 
 Everything is a `Network` of flat parameters, so mutators, evolution and optax take it; a training is a step for
 `core.rollout`.
 """
 
-from neuralmutator.metalearning import in_context, mesa
+from neuralmutator.metalearning import in_context, mesa, message_passing
 from neuralmutator.metalearning.training import Loss, Trainer, TrainInfo, TrainState, clipped_adam, training
 
 __all__ = [
@@ -15,5 +16,6 @@ __all__ = [
     "clipped_adam",
     "in_context",
     "mesa",
+    "message_passing",
     "training",
 ]

@@ -37,7 +37,7 @@ def dense(name: str, number: int, seed: int) -> np.ndarray:
     return np.where(random.random(tapes.shape) < share, random.choice(acting, tapes.shape), tapes).astype(np.uint8)
 
 
-@pytest.mark.parametrize("name", ["bff", "bff_noheads_4bit", "bff8", "bff_selfmove"])
+@pytest.mark.parametrize("name", ["bff", "bff_noheads_4bit", "bff8"])
 def test_random_tapes_end_as_in_plain_python(plain, name):
     compared(plain, name, dense(name, 512, seed=1))
 
@@ -69,7 +69,7 @@ def looping(name: str, number: int, seed: int) -> np.ndarray:
     return tapes
 
 
-@pytest.mark.parametrize("name", ["bff", "bff_noheads_4bit", "bff_selfmove"])
+@pytest.mark.parametrize("name", ["bff", "bff_noheads_4bit"])
 def test_loops_end_as_in_plain_python(plain, name):
     # Most of these loops leap, and all reasons to stop a leap come up.
     for seed in range(3):
@@ -97,12 +97,13 @@ def test_the_planted_engine_copies_itself_and_its_copy_copies_back(plain):
 
 def test_endless_loops_end_at_the_limit(plain):
     tapes = np.stack(
-        [np.frombuffer(text.ljust(128, b"a"), np.uint8) for text in (b"[]", b"[<>]", b"[{]", b"[[]]", b"[-+]")]
+        [np.frombuffer((b"aa" + text).ljust(128, b"a"), np.uint8) for text in (b"[]", b"[<>]", b"[{]", b"[[]]", b"[-+]")]
     )
-    compared(plain, "bff_noheads", np.resize(tapes, (512, 128)))
-    assert ran("bff_noheads", np.resize(tapes, (512, 128)))[1][0] == engine.LIMIT
+    compared(plain, "bff", np.resize(tapes, (512, 128)))
+    assert ran("bff", np.resize(tapes, (512, 128)))[1][0] == engine.LIMIT
 
 
+@pytest.mark.slow
 def test_programs_of_another_length_run(plain):
     tapes = dense("bff_noheads", 64, seed=4)[:, :64].copy()
     after, operations = jax.jit(lambda tapes: engine.run(life.get_language("bff_noheads").lanes, tapes))(tapes)
