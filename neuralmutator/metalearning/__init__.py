@@ -1,5 +1,6 @@
-"""Networks that learn while they run: a forward pass that is gradient descent, a layer that solves least squares, weights
-that are agents.
+"""Networks that learn while they run.
+
+Their forward pass is gradient descent, a layer of them solves least squares, or their weights are agents.
 
 Everything is a `Network` of flat parameters, so mutators, evolution and optax take it; a training is a step for
 `core.rollout`.

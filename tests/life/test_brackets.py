@@ -97,7 +97,10 @@ def test_the_planted_engine_copies_itself_and_its_copy_copies_back(plain):
 
 def test_endless_loops_end_at_the_limit(plain):
     tapes = np.stack(
-        [np.frombuffer((b"aa" + text).ljust(128, b"a"), np.uint8) for text in (b"[]", b"[<>]", b"[{]", b"[[]]", b"[-+]")]
+        [
+            np.frombuffer(text.ljust(128, b"a"), np.uint8)
+            for text in (b"aa[]", b"aa[<>]", b"aa[{]", b"aa[[]]", b"aa[-+]")
+        ]
     )
     compared(plain, "bff", np.resize(tapes, (512, 128)))
     assert ran("bff", np.resize(tapes, (512, 128)))[1][0] == engine.LIMIT
