@@ -68,6 +68,9 @@ class LifeConfig:
     """End when the high-order entropy is above 1 bit: replicators have taken over."""
     cubff: bool = False
     """Take the random numbers of the paper's program: the same soups, bit for bit, of the same seed."""
+    engine: Literal["auto", "jax", "native"] = "auto"
+    """What runs the programs: every bit is the same. Native is fast on CPUs and needs the extra life; auto takes it if
+    it can."""
     seed: int = 0
     """Seed of everything random in the run."""
 
@@ -125,20 +128,26 @@ def make_soup(config: LifeConfig) -> life.Soup:
     return made._replace(init=lambda key: life.plant(made.init(key), program, places))
 
 
-def _setting(config: LifeConfig) -> tuple[str, int, float, tuple[int, int] | None, int, int | None]:
+def _setting(config: LifeConfig) -> tuple[str, int, float, tuple[int, int] | None, int, int | None, str]:
     """What a soup and its step depend on."""
     seed = config.seed if config.cubff else None
-    return config.language, config.programs, config.mutation, grid_shape(config), config.reach, seed
+    return config.language, config.programs, config.mutation, grid_shape(config), config.reach, seed, config.engine
 
 
 @lru_cache(8)
 def _process(
-    language: str, programs: int, mutation: float, shape: tuple[int, int] | None, reach: int, cubff: int | None
+    language: str,
+    programs: int,
+    mutation: float,
+    shape: tuple[int, int] | None,
+    reach: int,
+    cubff: int | None,
+    engine: str,
 ) -> tuple[life.Soup, Callable]:
     """A soup and the step of its runs. They are kept, so that seeds of one setting share a compiled program."""
     pairing = None if shape is None else life.grid(*shape, reach)
     stream = None if cubff is None else life.cubff(cubff)
-    soup = life.soup(language, programs, mutation=mutation, pairing=pairing, stream=stream)
+    soup = life.soup(language, programs, mutation=mutation, pairing=pairing, stream=stream, engine=engine)
 
     def step(key: jax.Array, state: life.Programs, data: tuple[()]) -> tuple[life.Programs, Moment]:
         after, info = soup.step(key, state)
