@@ -50,7 +50,6 @@ class Epoch(NamedTuple):
 
     bytes: np.ndarray  # u8[n, L]
     operations: int  # of all pairs together
-    mutations: int
 
 
 def kernel(language: Language) -> Kernel:
@@ -111,7 +110,7 @@ def epoch(
     moment = _U(_moment(_U(seed), _U(epoch)))
     soup, order = _readable(soup), _readable(order)
 
-    def part(bounds: tuple[int, int]) -> tuple[int, int]:
+    def part(bounds: tuple[int, int]) -> int:
         return _pairs(*kernel, soup, after, order, *bounds, met, moment, rate)
 
     workers = min(_cores(), max(pairs // _SLICE, 1))
@@ -121,14 +120,13 @@ def epoch(
         edges = np.linspace(0, pairs, min(8 * workers, pairs // _SLICE) + 1).astype(int)
         with ThreadPoolExecutor(workers) as pool:
             counts = list(pool.map(part, zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)))
-    operations, mutations = (sum(column) for column in zip(*counts, strict=True))
-    return Epoch(after, operations, mutations)
+    return Epoch(after, sum(counts))
 
 
-def callback(kernel: Kernel, rate: int) -> Callable[..., tuple[np.ndarray, np.ndarray, np.ndarray]]:
+def callback(kernel: Kernel, rate: int) -> Callable[..., tuple[np.ndarray, np.ndarray]]:
     """The epoch as a function for ``jax.pure_callback``.
 
-    ``(soup, high, low, epoch) -> (soup, operations, mutations)``, with the words of the seed; for other pairings than
+    ``(soup, high, low, epoch) -> (soup, operations)``, with the words of the seed; for other pairings than
     the shuffle ``order`` and ``met`` come behind.
     """
 
@@ -137,7 +135,7 @@ def callback(kernel: Kernel, rate: int) -> Callable[..., tuple[np.ndarray, np.nd
         order = None if order is None else np.asarray(order)
         met = None if met is None else int(met)
         made = epoch(kernel, rate, np.asarray(soup), seed, int(number), order, met)
-        return made.bytes, np.int32(made.operations), np.int32(made.mutations)
+        return made.bytes, np.int32(made.operations)
 
     return host
 
@@ -212,13 +210,13 @@ def _shuffle(seed, epoch, programs):
 
 @_compiled
 def _pairs(kind, kinds, codes, constants, soup, after, order, first, last, met, moment, rate):
-    """Mutates and runs pairs from `first` to `last`, and writes both halves back; operations and mutations."""
+    """Mutates and runs pairs from `first` to `last`, and writes both halves back; their operations."""
     programs, length = soup.shape
     size, words = 2 * length, length // 8
     tape, scratch = np.empty(size, np.uint8), np.empty((5, _STACK), np.int64)
     # Eight bytes at once.
     soup, after, tape_words = soup.view(np.uint64), after.view(np.uint64), tape.view(np.uint64)
-    operations = mutations = 0
+    operations = 0
     base, rate = moment * _U(programs), _U(rate)
     for pair in range(first, last):
         left, right = order[2 * pair], order[2 * pair + 1]
@@ -234,13 +232,12 @@ def _pairs(kind, kinds, codes, constants, soup, after, order, first, last, met, 
                 drawn = _hash(number + _U(place))
                 if (drawn >> _U(8)) & _U(0x3FFFFFFF) < rate:
                     tape[place] = np.uint8(drawn & _U(255))
-                    mutations += 1
         if pair < met:
             operations += _program(kind, kinds, codes, constants, tape, scratch)
         for word in range(words):
             after[left, word] = tape_words[word]
             after[right, word] = tape_words[words + word]
-    return operations, mutations
+    return operations
 
 
 @_compiled

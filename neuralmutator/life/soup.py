@@ -38,7 +38,6 @@ class SoupInfo(NamedTuple):
 
     pairs: jax.Array  # i32[] that have met
     operations: jax.Array  # f32[] of a pair, in the mean; bytes that do nothing are not counted
-    mutations: jax.Array  # i32[] bytes that were drawn anew
 
 
 class Soup(NamedTuple):
@@ -143,14 +142,14 @@ def soup(
         tapes = jnp.where(mutates, drawn.low.astype(jnp.uint8), tapes)
         ran, operations = run(spoken.lanes, tapes, pairs.met)
         after = jnp.zeros_like(state.bytes).at[pairs.order].set(ran.reshape(programs, length), unique_indices=True)
-        return after_epoch(state, after, pairs.met, jnp.sum(operations), jnp.sum(mutates, dtype=jnp.int32))
+        return after_epoch(state, after, pairs.met, jnp.sum(operations))
 
     def after_epoch(
-        state: Programs, after: jax.Array, met: jax.Array, operations: jax.Array, mutations: jax.Array
+        state: Programs, after: jax.Array, met: jax.Array, operations: jax.Array
     ) -> tuple[Programs, SoupInfo]:
         # All operations of 2^16 pairs are less than 2^31, so that the mean does not depend on the order of the sum.
         mean = operations.astype(jnp.float32) / jnp.maximum(met, 1)
-        return Programs(after, state.epoch + 1), SoupInfo(met, mean, mutations)
+        return Programs(after, state.epoch + 1), SoupInfo(met, mean)
 
     host = _native(spoken, rate, engine)
     if host is None:
@@ -161,11 +160,11 @@ def soup(
         # The host has a shuffle of its own.
         pairs = None if pairing == mixed() else pair(key, state)
         count = jax.ShapeDtypeStruct((), jnp.int32)
-        shapes = jax.ShapeDtypeStruct((programs, length), jnp.uint8), count, count
+        shapes = jax.ShapeDtypeStruct((programs, length), jnp.uint8), count
         given = (state.bytes, seed.high, seed.low, state.epoch, *(pairs or ()))
         made = jax.pure_callback(host, shapes, *given, vmap_method="sequential")
         met = jnp.int32(programs // 2) if pairs is None else pairs.met
-        return after_epoch(state, made[0], met, made[1], made[2])
+        return after_epoch(state, made[0], met, made[1])
 
     return Soup(init, native_step, pair, spoken)
 

@@ -100,13 +100,11 @@ def test_mutation_draws_bytes_anew_at_its_rate():
     start = still.init(KEY)
     np.testing.assert_array_equal(jax.jit(still.step)(KEY, start)[0].bytes, start.bytes)
     rate = 0.1
-    after, info = jax.jit(life.soup(idle, 256, mutation=rate).step)(KEY, start)
-    changed, drawn = np.mean(after.bytes != start.bytes), float(info.mutations) / start.bytes.size
+    after, _ = jax.jit(life.soup(idle, 256, mutation=rate).step)(KEY, start)
+    changed = np.mean(after.bytes != start.bytes)
     error = np.sqrt(rate * (1 - rate) / start.bytes.size)
-    assert drawn == pytest.approx(rate, abs=4 * error)
     assert changed == pytest.approx(rate * 255 / 256, abs=4 * error)
-    every, info = jax.jit(life.soup(idle, 256, mutation=1).step)(KEY, start)
-    assert int(info.mutations) == start.bytes.size
+    every, _ = jax.jit(life.soup(idle, 256, mutation=1).step)(KEY, start)
     counts = np.bincount(np.asarray(every.bytes).ravel(), minlength=256)
     assert np.sum((counts - 64) ** 2 / 64) < 255 + 5 * np.sqrt(2 * 255)
 

@@ -29,7 +29,7 @@ def test_a_run_leaves_what_it_measured(run):
     rows = folder.metric_lines()
     assert [row["epoch"] for row in rows] == list(range(30)) and {row["pairs"] for row in rows} == {128}
     found = folder.load_arrays("soup", ("bytes", "epoch"))
-    assert found["epoch"] == 30 and 30 < sum(row["mutations"] for row in rows) < 240  # 120 in the mean
+    assert found["epoch"] == 30
     assert [row["epoch"] for row in rows if row["high_order_entropy"] is not None] == list(range(0, 30, 4))
     entropy = life.high_order_entropy(found["bytes"])
     assert result["high_order_entropy"] == entropy.high_order
