@@ -95,9 +95,13 @@ def measure(options: Options, model: Model) -> dict[str, list[float]]:
         return jnp.min(jax.vmap(lambda move: nca.growth_loss(healed, jnp.roll(target, move, (0, 1))))(moves))
 
     found[f"right, {LONG_AFTER} later, wherever it is"] = trials(displaced).tolist()
+
+    def turned(angle: jax.Array) -> nca.Automaton:
+        return nca.growing(**{**model.settings, "angle": angle})
+
     for angle in ANGLES:
         found[f"turned by {angle}°"] = trials(
-            lambda key, angle=angle: nca.rotation_loss(model.automaton, key, params, target, np.deg2rad(angle))
+            lambda key, angle=angle: nca.rotation_loss(turned, key, params, target, np.deg2rad(angle))
         ).tolist()
     return found
 
