@@ -24,7 +24,7 @@ from neuralmutator.runs.devices import compile_options, give_back
 from neuralmutator.runs.errors import InterruptedRunError, RunError, UserError
 from neuralmutator.runs.folder import Resumption, RunFolder, SharedFolder
 from neuralmutator.runs.story import Columns, Rows, Run, Stop
-from neuralmutator.runs.waiting import asked, beside, ready, stoppable
+from neuralmutator.runs.waiting import asked, beside, hearing, ready, stoppable
 
 MOST_PROGRAMS = 4  # that are remembered
 _programs: dict[tuple[Any, ...], Any] = {}
@@ -161,7 +161,8 @@ class _Execution:
         self.clock = time.perf_counter()
         compiled = self.clock - began
         try:
-            return finish, self.loop(program, chunk, save_every), compiled
+            with hearing():
+                return finish, self.loop(program, chunk, save_every), compiled
         finally:
             if self.moment > self.saved:
                 self.save()

@@ -111,6 +111,19 @@ def look() -> None:
         raise KeyboardInterrupt
 
 
+@contextmanager
+def hearing() -> Iterator[None]:
+    """Within it, an error of XLA that comes of a signal is the KeyboardInterrupt that it was.
+
+    A host's function that a step calls may be what the signal interrupts, and XLA makes an error of its own of it.
+    """
+    try:
+        yield
+    except jax.errors.JaxRuntimeError:
+        look()
+        raise
+
+
 def asked() -> bool:
     """Whether a signal that raised nothing asks for a stop."""
     return _deferred and _stop.is_set()
