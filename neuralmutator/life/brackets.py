@@ -184,7 +184,7 @@ def lanes(dialect: Dialect) -> engine.Lanes:
         operations = jnp.where(runs, state.operations + 1, state.operations)
         if dialect.jump:
             depth = state.depth
-            landed = again
+            landed = again & (at + 1 >= dialect.jump)  # else it leaves the tape
             pc = at + 1 + jnp.where(leaves, dialect.jump, 0) - jnp.where(again, dialect.jump, 0)
         else:
             nesting = opens.astype(jnp.int32) - closes

@@ -84,6 +84,7 @@ def test_the_most_frequent_programs_come_first():
         life.most_frequent(programs, 0)
 
 
+@pytest.mark.slow
 def test_a_parasite_is_copied_beside_a_host_and_copies_nothing_alone(noise):
     # A body of bytes that do nothing lets the host run through, and is overwritten. With a head and the host's own loop
     # to run, a program without a copy of its own still ends up in the host's place.

@@ -252,6 +252,7 @@ def test_a_meta_step_is_adam_on_unit_gradients():
     np.testing.assert_allclose(after.params, wanted, atol=2e-4)
 
 
+@pytest.mark.slow
 def test_a_meta_loss_weighs_hints_and_unseen_examples():
     agents, draw, key = mp.agents((1, 3, 1), **SMALL), mp.sinusoids(3, 4, 5), jax.random.key(5)
     params = jax.jit(lambda key: mp.calibrated(agents, draw, key))(jax.random.key(0))
