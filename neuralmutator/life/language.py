@@ -5,13 +5,15 @@ languages of the BFF family have a faster engine of their own (`brackets`).
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from neuralmutator.life import engine
-from neuralmutator.life.brackets import OPERATIONS, Dialect, lanes
+from neuralmutator.life import brackets, engine
+from neuralmutator.life.brackets import OPERATIONS, Dialect
+from neuralmutator.life.leaps import leap
 
 
 class Language(NamedTuple):
@@ -123,4 +125,13 @@ def bracket_language(name: str, dialect: Dialect) -> Language:
     symbols = [written.get(byte & mask, "0" if byte & mask == 0 else "") for byte in range(256)]
     numbers = tuple(codes.get(operation, -1) for operation in OPERATIONS)
     kernel = ("brackets", (*numbers, mask, int(dialect.heads), dialect.jump))
-    return Language(name, tuple(symbols), lanes(dialect), symbols.index("") if "" in symbols else 0, kernel)
+    machines = engine.Lanes(
+        partial(brackets.start, dialect),
+        partial(brackets.load, dialect),
+        brackets.store,
+        partial(brackets.step, dialect),
+        lambda state: state.pc,
+        # Brackets that jump a fixed way make no loops with a body.
+        None if dialect.jump else (lambda state: state.waits == 1, partial(leap, dialect)),
+    )
+    return Language(name, tuple(symbols), machines, symbols.index("") if "" in symbols else 0, kernel)
