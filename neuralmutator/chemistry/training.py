@@ -16,6 +16,7 @@ import numpy as np
 import optax
 
 from neuralmutator.core import Step, check, rollout
+from neuralmutator.core.descent import finite_only
 
 Loss = Callable[[jax.Array, jax.Array], jax.Array]
 """``(key, numbers f32[P]) -> f32[]``, the lower the better. The numbers are at least 0, the first R are rates."""
@@ -86,8 +87,7 @@ def trainer(
     """
     check.whole(1, reactions=reactions)
     check.number(0, price=price)
-    if optimizer is None:
-        optimizer = descent()
+    optimizer = finite_only(descent() if optimizer is None else optimizer)
 
     def init(numbers: jax.Array) -> TrainState:
         check_numbers(numbers, reactions)
@@ -102,10 +102,9 @@ def trainer(
             return value + price * jnp.sum(numbers[:reactions]), value
 
         (_, value), gradient = jax.value_and_grad(priced, has_aux=True)(state.params)
-        finite = jnp.all(jnp.isfinite(gradient))
-        updates, memory = optimizer.update(jnp.where(finite, gradient, 0.0), state.optimizer, state.params)
+        updates, memory = optimizer.update(gradient, state.optimizer, state.params)
         after = TrainState(optax.apply_updates(state.params, updates), state.kept, memory)
-        return jax.tree.map(lambda new, old: jnp.where(finite, new, old), after, state), TrainInfo(value, ~finite)
+        return after, TrainInfo(value, ~memory.last_finite)
 
     return Trainer(init, step)
 

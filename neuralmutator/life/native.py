@@ -33,6 +33,7 @@ _STACK = 128  # bytes of a Forth's stack
 _SLICE = 512  # pairs that are worth a thread of their own
 
 _compiled = njit(nogil=True, cache=True)
+_inlined = njit(nogil=True, cache=True, forceinline=True)
 _U = np.uint64
 
 
@@ -387,16 +388,59 @@ def _brackets(kinds, codes, mask, heads, jump, tape, scratch):
 def _loop(tape, low, high, kinds, mask, start, end, head, head1, steps, operations, scratch):
     """Iterations of a loop without another one in it, whose body is [start, end) and whose closing bracket is at end.
 
-    Runs until the loop ends, or has changed its own code, or has no whole iteration left within the limit. What the
-    loop does in an iteration are writes at constant distances from where the heads stand at its start, and a constant
-    move of both. After `period` iterations the heads stand where they stood: if nothing has changed by then, nothing
-    ever will.
+    Runs until the loop ends, or has changed its own code, or has no whole iteration left within the limit. After
+    `period` iterations the heads stand where they stood: if nothing has changed by then, nothing ever will.
 
     Returns:
         pc, both heads, steps, operations, and whether the tape has changed.
     """
+    wrap = len(tape) - 1
+    writes, acts, pace, pace1 = _translated(tape, low, high, kinds, start, end, scratch)
+    length = end + 1 - start
+    left = (LIMIT - steps) // length
+    bits = pace | pace1 | len(tape)
+    period = len(tape) // (bits & -bits)
+    copies = writes == 1 and scratch[0, 0] != _PLUS and scratch[0, 0] != _MINUS
+    ever = False
+    while left > 0:
+        todo = min(period, left)
+        if writes == 0:
+            done, write, changed, out = _seeks(tape, mask, head, pace, todo)
+        elif copies:
+            done, write, changed, out = _copies(tape, mask, start, end, head, head1, pace, pace1, todo, scratch)
+        else:
+            done, write, changed, out = _writes(tape, mask, start, end, head, head1, pace, pace1, todo, scratch, writes)
+        ever |= changed
+        left -= done
+        head, head1 = (head + done * pace) & wrap, (head1 + done * pace1) & wrap
+        steps += done * length
+        operations += done * acts
+        if out:
+            return end + 1, head, head1, steps, operations, ever
+        if write >= 0:
+            moved = scratch[2, write] + (scratch[0, write] == _TO_FIRST_ON)
+            head, head1 = (head + scratch[1, write]) & wrap, (head1 + moved) & wrap
+            pc = scratch[3, write]
+            return pc, head, head1, steps + pc - start, operations + scratch[4, write], ever
+        if not changed and done == period:
+            laps = left // period
+            left -= laps * period
+            steps += laps * period * length
+            operations += laps * period * acts
+    return start, head, head1, steps, operations, ever
+
+
+@_inlined
+def _translated(tape, low, high, kinds, start, end, scratch):
+    """What a loop does in an iteration: writes at constant distances from the heads, and a constant move of both.
+
+    The rows of `scratch` hold, for every write, what it does, how far both heads are by then from where they began,
+    the place behind it, and the operations before it.
+
+    Returns:
+        The number of writes, that of operations, and how far each head goes.
+    """
     size = len(tape)
-    wrap = size - 1
     writes, acts, pace, pace1 = 0, 1, 0, 0
     place = _next(low, high, start, size)
     while place < end:
@@ -416,87 +460,71 @@ def _loop(tape, low, high, kinds, mask, start, end, head, head1, steps, operatio
             writes += 1
             pace1 += does == _TO_FIRST_ON
         place = _next(low, high, place + 1, size)
-    length = end + 1 - start
-    left = (LIMIT - steps) // length
-    bits = pace | pace1 | size
-    period = size // (bits & -bits)
-    does = scratch[0, 0]
-    copies = writes == 1 and does != _PLUS and does != _MINUS
-    ever = False
-    while left > 0:
-        todo = min(period, left)
-        done, write, changed, out = 0, -1, False, False
-        if writes == 0:
-            while done < todo:
-                done += 1
-                if tape[(head + done * pace) & wrap] & mask == 0:
-                    out = True
-                    break
-        elif copies:
-            to, source = head + scratch[1, 0], head1 + scratch[2, 0]
-            step, stride = pace, pace1
+    return writes, acts, pace, pace1
+
+
+# At most `todo` iterations of a loop, one function for each kind of body. Each returns the whole iterations that were
+# made, the write that changed the loop's own code (else -1), whether the tape has changed, and whether the loop ended.
+
+
+@_inlined
+def _seeks(tape, mask, head, pace, todo):
+    """Of a loop that writes nothing."""
+    wrap = len(tape) - 1
+    for done in range(1, todo + 1):
+        if tape[(head + done * pace) & wrap] & mask == 0:
+            return done, -1, False, True
+    return todo, -1, False, False
+
+
+@_inlined
+def _copies(tape, mask, start, end, head, head1, pace, pace1, todo, scratch):
+    """Of a loop whose one write is a copy."""
+    wrap = len(tape) - 1
+    to, source, step, stride = head + scratch[1, 0], head1 + scratch[2, 0], pace, pace1
+    if scratch[0, 0] == _TO_SECOND:
+        to, source, step, stride = source, to, stride, step
+    changed = False
+    for done in range(todo):
+        to, source = to & wrap, source & wrap
+        new = tape[source]
+        differs = new != tape[to]
+        changed |= differs
+        tape[to] = new
+        if differs and to >= start - 1 and to <= end:
+            return done, 0, True, False
+        to, source, head = to + step, source + stride, (head + pace) & wrap
+        if tape[head] & mask == 0:
+            return done + 1, -1, changed, True
+    return todo, -1, changed, False
+
+
+@_inlined
+def _writes(tape, mask, start, end, head, head1, pace, pace1, todo, scratch, writes):
+    """Of a loop with any writes."""
+    wrap = len(tape) - 1
+    changed = False
+    for done in range(todo):
+        for number in range(writes):
+            to, source = (head + scratch[1, number]) & wrap, (head1 + scratch[2, number]) & wrap
+            does = scratch[0, number]
             if does == _TO_SECOND:
-                to, source, step, stride = source, to, stride, step
-            look = head
-            while done < todo:
-                to, source = to & wrap, source & wrap
+                to, source = source, to
+            if does == _PLUS:
+                new = np.uint8(tape[to] + 1)
+            elif does == _MINUS:
+                new = np.uint8(tape[to] - 1)
+            else:
                 new = tape[source]
-                changed |= new != tape[to]
-                if to >= start - 1 and to <= end and new != tape[to]:
-                    write = 0
-                    tape[to] = new
-                    break
+            if new != tape[to]:
+                changed = True
                 tape[to] = new
-                to, source, look = to + step, source + stride, (look + pace) & wrap
-                done += 1
-                if tape[look] & mask == 0:
-                    out = True
-                    break
-        else:
-            first, second = head, head1
-            while done < todo:
-                for number in range(writes):
-                    to, source = (first + scratch[1, number]) & wrap, (second + scratch[2, number]) & wrap
-                    does = scratch[0, number]
-                    if does == _TO_SECOND:
-                        to, source = source, to
-                    if does == _PLUS:
-                        new = np.uint8(tape[to] + 1)
-                    elif does == _MINUS:
-                        new = np.uint8(tape[to] - 1)
-                    else:
-                        new = tape[source]
-                    if new != tape[to]:
-                        changed = True
-                        tape[to] = new
-                        if to >= start - 1 and to <= end:
-                            write = number
-                            break
-                if write >= 0:
-                    break
-                first, second = (first + pace) & wrap, (second + pace1) & wrap
-                done += 1
-                if tape[first] & mask == 0:
-                    out = True
-                    break
-        ever |= changed
-        left -= done
-        head, head1 = (head + done * pace) & wrap, (head1 + done * pace1) & wrap
-        steps += done * length
-        operations += done * acts
-        if out:
-            return end + 1, head, head1, steps, operations, ever
-        if write >= 0:
-            moved = scratch[2, write] + (scratch[0, write] == _TO_FIRST_ON)
-            head, head1 = (head + scratch[1, write]) & wrap, (head1 + moved) & wrap
-            pc = scratch[3, write]
-            return pc, head, head1, steps + pc - start, operations + scratch[4, write], ever
-        if not changed and done == period:
-            laps = left // period
-            left -= laps * period
-            steps += laps * period * length
-            operations += laps * period * acts
-    return start, head, head1, steps, operations, ever
+                if to >= start - 1 and to <= end:
+                    return done, number, True, False
+        head, head1 = (head + pace) & wrap, (head1 + pace1) & wrap
+        if tape[head] & mask == 0:
+            return done + 1, -1, changed, True
+    return todo, -1, changed, False
 
 
 @_compiled

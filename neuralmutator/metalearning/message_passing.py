@@ -22,8 +22,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from neuralmutator.core import Fitness, Step, check, each
+from neuralmutator.core import Fitness, check, each
+from neuralmutator.core.descent import finite_only
 from neuralmutator.core.genome import Genome
+from neuralmutator.metalearning.training import Trainer, TrainInfo, TrainState
 from neuralmutator.networks import Network
 
 Loss = Literal["squared", "cross-entropy"]
@@ -620,27 +622,6 @@ def meta_loss(
     return hint * jnp.mean(hints) + (1 - hint) * judged
 
 
-class TrainState(NamedTuple):
-    """The state between two meta-steps."""
-
-    params: jax.Array  # f32[P]
-    optimizer: Any
-
-
-class TrainInfo(NamedTuple):
-    """One meta-step."""
-
-    loss: jax.Array  # f32[] before it
-    skipped: jax.Array  # bool[] whether nothing was changed since the gradient was not finite
-
-
-class Trainer(NamedTuple):
-    """A training as two pure functions; see `core.rollout` for many steps in one program."""
-
-    init: Callable[[jax.Array], TrainState]  # (key) -> state, rules calibrated
-    step: Step  # (key, state) -> (state, TrainInfo)
-
-
 def trainer(
     agents: Agents,
     draw: Draw,
@@ -671,7 +652,7 @@ def trainer(
         check.whole(1, pool=pool)
     if not callable(learning_rate):
         check.number(0, open_low=True, learning_rate=learning_rate)
-    optimizer = optax.adam(learning_rate)
+    optimizer = finite_only(optax.adam(learning_rate))
 
     def init(key: jax.Array) -> TrainState:
         check.random_key(key=key)
@@ -689,11 +670,9 @@ def trainer(
         gradient = agents.pack(
             {name: {k: g * (k not in FIXED) for k, g in of.items()} for name, of in gradients.items()}
         )
-        finite = jnp.all(jnp.isfinite(gradient))
-        updates, memory = optimizer.update(jnp.where(finite, gradient, 0.0), state.optimizer, state.params)
+        updates, memory = optimizer.update(gradient, state.optimizer, state.params)
         after = TrainState(optax.apply_updates(state.params, updates), memory)
-        kept = jax.tree.map(lambda new, old: jnp.where(finite, new, old), after, state)
-        return kept, TrainInfo(jnp.mean(losses), ~finite)
+        return after, TrainInfo(jnp.mean(losses), ~memory.last_finite)
 
     return Trainer(init, step)
 

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import optax
 
 from neuralmutator.core import Step, check
+from neuralmutator.core.descent import finite_only
 from neuralmutator.networks import Network
 
 Loss = Callable[[jax.Array, jax.Array], jax.Array]
@@ -25,7 +25,7 @@ class TrainInfo(NamedTuple):
     """One training step."""
 
     loss: jax.Array  # f32[] of its batch, before it
-    skipped: jax.Array  # bool[] whether nothing was changed, since the gradient was not finite
+    skipped: jax.Array  # bool[] whether nothing was changed, since its gradient was not finite
 
 
 class Trainer(NamedTuple):
@@ -74,8 +74,7 @@ def training(network: Network, loss: Loss, optimizer: optax.GradientTransformati
         loss: of its parameters, on a batch drawn by the key.
         optimizer: by default ``clipped_adam()``.
     """
-    if optimizer is None:
-        optimizer = clipped_adam()
+    optimizer = finite_only(clipped_adam() if optimizer is None else optimizer)
 
     def init(key: jax.Array) -> TrainState:
         params = network.init(key)
@@ -83,9 +82,7 @@ def training(network: Network, loss: Loss, optimizer: optax.GradientTransformati
 
     def step(key: jax.Array, state: TrainState) -> tuple[TrainState, TrainInfo]:
         value, slope = jax.value_and_grad(loss, 1)(key, state.params)
-        finite = jnp.all(jnp.isfinite(slope))
-        updates, memory = optimizer.update(jnp.where(finite, slope, 0.0), state.optimizer, state.params)
-        after = TrainState(optax.apply_updates(state.params, updates), memory)
-        return jax.tree.map(lambda new, old: jnp.where(finite, new, old), after, state), TrainInfo(value, ~finite)
+        updates, memory = optimizer.update(slope, state.optimizer, state.params)
+        return TrainState(optax.apply_updates(state.params, updates), memory), TrainInfo(value, ~memory.last_finite)
 
     return Trainer(init, step)

@@ -9,7 +9,6 @@ import numpy as np
 
 from neuralmutator import life
 from neuralmutator.life.brackets import OPERATIONS
-from neuralmutator.plots.life import palette
 from neuralmutator.runs.life import PLANTS, planted
 
 SPOKEN = ("bff_noheads_4bit", "bff", "bff_noheads", "bff_perm", "bff8", "bff8_noheads", "bff_selfmove")
@@ -33,6 +32,8 @@ def write_page(path: str | Path) -> Path:
 
 def _entry(language: life.Language) -> dict[str, Any]:
     """What the page's script knows of a language with brackets."""
+    from neuralmutator.plots.life import palette
+
     assert language.kernel is not None
     numbers = language.kernel[1]
     codes, (mask, heads, jump) = numbers[: len(OPERATIONS)], numbers[len(OPERATIONS) :]

@@ -45,20 +45,12 @@ def written(name: str, text: str) -> bytes:
 
 
 @pytest.mark.parametrize("name", life.LANGUAGES)
-def test_programs_are_those_of_plain_python(plain, name):
-    tapes = some_tapes(name, 360, 0)
+@pytest.mark.parametrize("count", [360, pytest.param(3000, marks=pytest.mark.slow)])
+def test_programs_are_those_of_plain_python(plain, name, count):
+    tapes = some_tapes(name, count, count)
     equal_to_plain(plain, name, tapes)
     for size in (32, 64):
-        equal_to_plain(plain, name, np.ascontiguousarray(tapes[:90, :size]))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", life.LANGUAGES)
-def test_many_programs_are_those_of_plain_python(plain, name):
-    tapes = some_tapes(name, 3000, 1)
-    equal_to_plain(plain, name, tapes)
-    for size in (32, 64):
-        equal_to_plain(plain, name, np.ascontiguousarray(tapes[:600, :size]))
+        equal_to_plain(plain, name, np.ascontiguousarray(tapes[: count // 4, :size]))
 
 
 @pytest.mark.parametrize(
