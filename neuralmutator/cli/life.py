@@ -135,7 +135,8 @@ def _film(options: Film) -> int:
         config = folder.config(LifeConfig, "life")
         frames = film(folder, options.config)
         lines = [row for row in folder.metric_lines() if row["high_order_entropy"] is not None]
-        entropies = {row["epoch"] + 1: row["high_order_entropy"] for row in lines}
+        last = options.config.epochs or config.epochs
+        entropies = {row["epoch"] + 1: row["high_order_entropy"] for row in lines if row["epoch"] < last}
         symbols = soups.get_language(config.language).symbols
         title = f"{config.language}, {config.programs:,} programs"
         pictures = film_frames(frames, entropies, symbols, title, grid_shape(config))

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from PIL import Image, ImageDraw
 
 from neuralmutator.plots.style import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, RED, dress, new_figure
@@ -94,16 +95,18 @@ def soup_figure(
     axes = figure.subplots()
     axes.imshow(image, interpolation="nearest")
     axes.set_axis_off()
-    named = [symbol for symbol in COLOURS if symbol in symbols]
-    for place, symbol in enumerate(named if len(set(symbols)) < 20 else []):
-        figure.text(
-            0.03 + 0.045 * place,
-            0.012,
-            symbol,
-            family="monospace",
-            color="white",
-            fontsize=10,
-            bbox={"facecolor": COLOURS[symbol], "edgecolor": "none", "pad": 2.5},
+    if len(set(symbols)) < 20:
+        patches = [Patch(color=colour, label=symbol) for symbol, colour in COLOURS.items() if symbol in symbols]
+        figure.legend(
+            handles=patches,
+            loc="outside lower left",
+            ncols=len(patches),
+            frameon=False,
+            prop={"family": "monospace", "size": 10},
+            handlelength=1,
+            handleheight=1,
+            handletextpad=0.5,
+            columnspacing=1.2,
         )
     return figure
 
@@ -208,7 +211,7 @@ def _curve_paper(
     figure.set_dpi(100)
     figure.text(20 / width, 1 - 26 / height, title, fontsize=10, color=INK)
     axes = figure.subplots()
-    figure.get_layout_engine().set(rect=(0, 0, 1, 1 - 66 / height))  # type: ignore[union-attr, call-arg]
+    figure.get_layout_engine().set(rect=(0.03, 0.01, 0.93, 0.99 - 66 / height))  # type: ignore[union-attr, call-arg]
     axes.plot(epochs, values, color="#dfe2e6", lw=1)
     axes.axhline(1, color=INK, lw=0.8, ls="--")
     axes.set(

@@ -63,4 +63,5 @@ def test_frames_are_of_one_even_size_and_follow_the_curve(programs, shape):
     assert len({frame.shape for frame in frames}) == 1 and frames[0].shape[0] % 2 == frames[0].shape[1] % 2 == 0
     blue = [np.sum(np.all(frame == (47, 109, 181), axis=2)) for frame in frames]
     assert blue[0] < blue[1] < blue[2]
-    assert len(soup_figure(programs, symbols, shape, "title").texts) == 12
+    (legend,) = soup_figure(programs, symbols, shape, "title").legends
+    assert "".join(text.get_text() for text in legend.get_texts()) == "<>{}+-.,[]0"
