@@ -6,7 +6,16 @@ from neuralmutator.mutators.dual import dual_corrector, dual_mixture
 from neuralmutator.mutators.gaussian_noise import gaussian
 from neuralmutator.mutators.self_adaptation import self_adaptive
 from neuralmutator.mutators.stages import chain
-from neuralmutator.mutators.zoo import derandomised, differential, heavy_tailed, layerwise, momentum, remembering, safe
+from neuralmutator.mutators.zoo import (
+    derandomised,
+    differential,
+    heavy_tailed,
+    layerwise,
+    momentum,
+    perceptive,
+    remembering,
+    safe,
+)
 
 __all__ = [
     "Mutator",
@@ -21,6 +30,7 @@ __all__ = [
     "heavy_tailed",
     "layerwise",
     "momentum",
+    "perceptive",
     "remembering",
     "safe",
     "self_adaptive",

@@ -16,12 +16,13 @@ import numpy as np
 from neuralmutator.core import check, random
 from neuralmutator.core.genome import Genome, cast
 from neuralmutator.mutators.base import Mutator, Rewriting, base_of
-from neuralmutator.networks import Network
+from neuralmutator.networks import Network, groups_of
 
 __all__ = [
     "Parents",
     "Stage",
     "by_group",
+    "by_network",
     "by_weight",
     "chain",
     "difference",
@@ -249,20 +250,56 @@ def sensitivity(policy: Network, observations: Any, exponent: float = 0.25) -> S
     Raises:
         ValueError: if the policy has a memory or an evolving topology, or the exponent is negative.
     """
-    if policy.initial_state is not None or policy.topology is not None:
-        raise ValueError("policy must have no memory and a fixed topology for sensitivity")
     check.number(0, exponent=exponent)
-    seen = jnp.asarray(observations)
+    strength = _strength(policy, observations, "sensitivity")
 
     def shape(key: jax.Array, change: jax.Array, parents: Parents) -> jax.Array:
-        def slopes_at(x: jax.Array) -> jax.Array:
-            return jax.jacrev(policy.apply)(parents.base.policy.astype(change.dtype), x)
-
-        slopes = jax.vmap(slopes_at)(seen)  # [B, act, P]; the other way round B times as much is computed
-        strength = jnp.sqrt(jnp.mean(jnp.sum(slopes**2, axis=1), axis=0)) + 1e-3
-        return change * _of_rms_one(-exponent * jnp.log(strength))
+        return change * _of_rms_one(-exponent * jnp.log(strength(parents.base.policy.astype(change.dtype))))
 
     return _fixed(shape)
+
+
+def by_network(policy: Network, observations: Any, hidden: int = 8, rate: float = 0.1) -> Stage:
+    """Shape: what a perceptron in the genome says of every weight; root mean square 1.
+
+    It sees four things of a weight, each with mean 0 and std 1 over all weights: the logarithm of how much the outputs
+    depend on it, see `sensitivity`; its size; how far the other parent's is from it; and how deep its layer lies. Its
+    own parameters are mutated by rate · N(0, 1), and then used. At first it says that all weights are alike.
+
+        gives exp(l_j) times the change, scaled to rms 1;   l_j = 4 tanh(w2 · tanh(W1 x_j + b1) / 4)
+
+    Args:
+        policy: network without memory and of fixed topology.
+        observations: [B, ...] as the policy takes them; see `fitness.observe`.
+        hidden: units.
+        rate: std of the mutation of its own parameters; may be traced.
+
+    Raises:
+        ValueError: if the policy has a memory or an evolving topology, or an argument is out of range.
+    """
+    check.whole(1, hidden=hidden)
+    check.number(0, rate=rate)
+    strength = _strength(policy, observations, "by_network")
+    depth = jnp.asarray(groups_of(policy), jnp.float32)
+    seen = 4
+
+    def init(key: jax.Array) -> jax.Array:
+        first = jax.random.normal(key, (seen * hidden,)) / seen**0.5
+        return jnp.concatenate([first, jnp.zeros(2 * hidden)])
+
+    def update(key: jax.Array, own: jax.Array, change: jax.Array, parents: Parents) -> tuple[jax.Array, jax.Array]:
+        own = own + rate * jax.random.normal(key, own.shape, own.dtype)
+        first, bias, second = jnp.split(own.astype(change.dtype), (seen * hidden, (seen + 1) * hidden))
+        weights = parents.base.policy.astype(change.dtype)
+        apart = jnp.zeros_like(weights)
+        if parents.second is not None:
+            apart = jnp.where(parents.crossing, jnp.abs(parents.second.policy - parents.first.policy), apart)
+        looks = jnp.stack([jnp.log(strength(weights)), jnp.abs(weights), apart, depth], axis=1)
+        looks = (looks - jnp.mean(looks, axis=0)) / (jnp.std(looks, axis=0) + 1e-6)
+        said = jnp.tanh(looks @ first.reshape(seen, hidden) + bias) @ second
+        return change * _of_rms_one(LARGEST * jnp.tanh(said / LARGEST)), own
+
+    return Stage((seen + 2) * hidden, init, update, lambda own: {"says_rms": _rms(own[-hidden:])})
 
 
 def by_group(groups: Sequence[int] | np.ndarray, rate: float = 0.3) -> Stage:
@@ -313,6 +350,20 @@ def by_weight(size: int, rate: float = 0.3) -> Stage:
         return change * _of_rms_one(own), learned - jnp.mean(learned)
 
     return Stage(size, lambda key: jnp.zeros(size), update, lambda own: {"shape_spread": jnp.std(own)})
+
+
+def _strength(policy: Network, observations: Any, stage: str) -> Callable[[jax.Array], jax.Array]:
+    """How much the outputs depend on each weight, ``[P] -> [P]``, see `sensitivity`."""
+    if policy.initial_state is not None or policy.topology is not None:
+        raise ValueError(f"policy must have no memory and a fixed topology for {stage}")
+    seen = jnp.asarray(observations)
+
+    def strength(weights: jax.Array) -> jax.Array:
+        # [B, act, P]; forwards B times as much is computed
+        slopes = jax.vmap(lambda x: jax.jacrev(policy.apply)(weights, x))(seen)
+        return jnp.sqrt(jnp.mean(jnp.sum(slopes**2, axis=1), axis=0)) + 1e-3
+
+    return strength
 
 
 def _fixed(change: Callable[[jax.Array, jax.Array, Parents], jax.Array]) -> Stage:

@@ -53,6 +53,22 @@ def safe(policy: Network, observations: Any, std: float = 1.0, exponent: float =
     return stages.chain(*parts, *_kept(policy.num_params, inertia))
 
 
+def perceptive(
+    policy: Network, observations: Any, std: float = 1.0, rate: float = 0.1, inertia: float = 0.0
+) -> Mutator:
+    """Noise whose shape a perceptron in the genome says, and a share of the parent's own last change.
+
+    Args:
+        policy: the network that a genome's policy belongs to; without memory and of fixed topology.
+        observations: [B, ...]; see `fitness.observe`.
+        std: root mean square of the noise.
+        rate: of the perceptron's own mutation, see `stages.by_network`.
+        inertia: share of the parent's last change, see `stages.inertia`.
+    """
+    parts = [stages.noise(), stages.by_network(policy, observations, rate=rate), stages.scaled(std)]
+    return stages.chain(*parts, *_kept(policy.num_params, inertia))
+
+
 def momentum(size: int, std: float = 1.0, inertia: float = 0.5) -> Mutator:
     """Gaussian noise and a share of the parent's own last change; `size` is the number of policy parameters."""
     return stages.chain(stages.noise(), stages.scaled(std), stages.inertia(size, inertia))

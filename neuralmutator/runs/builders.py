@@ -89,13 +89,15 @@ def build_mutator(config: Config, policy: networks.Network) -> mutators.Mutator:
         name = "safe" if flat and policy.topology is None and policy.initial_state is None else "gaussian"
         if name == "gaussian" and (m.exponent, m.inertia) != (MutatorConfig.exponent, MutatorConfig.inertia):
             raise ValueError("mutation.exponent and mutation.inertia would be ignored: mutator auto is gaussian here")
-    if name == "safe":
+    if name in ("safe", "perceptive"):
         if policy.topology is not None or policy.initial_state is not None:
             raise ValueError(
-                f"mutator safe needs a policy of fixed topology without memory, such as policy.kind mlp, "
+                f"mutator {name} needs a policy of fixed topology without memory, such as policy.kind mlp, "
                 f"got {config.policy.kind}"
             )
         seen = fitness.observe(config.env, policy, jax.random.key(0), max_steps=config.max_steps)
+        if name == "perceptive":
+            return mutators.perceptive(policy, seen, rate=m.rate, inertia=m.inertia, **std)
         return mutators.safe(policy, seen, exponent=m.exponent, inertia=m.inertia, **std)
     makers: dict[str, Callable[[], mutators.Mutator]] = {
         "dual-mixture": lambda: mutators.dual_mixture(

@@ -61,9 +61,9 @@ class MutatorConfig:
     exponent: float = 0.25
     """auto, safe: how much the weights on which the outputs depend most are spared."""
     inertia: float = 0.5
-    """auto, safe, momentum: share of its parent's own last change that a child adds."""
+    """auto, safe, perceptive, momentum: share of its parent's own last change that a child adds."""
     rate: float = 0.3
-    """layerwise, derandomised: of the heritable shape's own change."""
+    """perceptive, layerwise, derandomised: of the heritable shape's own change."""
     factor: float = 0.5
     """differential: where a child of two parents starts, 0 being the first and 1 the second."""
 
@@ -122,6 +122,7 @@ class Config:
         "heavy-tailed",
         "remembering",
         "safe",
+        "perceptive",
         "momentum",
         "layerwise",
         "derandomised",
@@ -130,8 +131,9 @@ class Config:
     """What rewrites a genome. auto: safe, or where that cannot be (images, a policy with memory or of evolving
     topology, Gymnasium) gaussian. In order: a network in the genome with (dual-mixture) or without (dual-corrector) a
     Gaussian escape; Gaussian noise; noise with a heritable step size; noise of heavy tails, also with a memory of
-    ancestors that a lineage can go back to; noise that spares sensitive weights, and a lineage's momentum; momentum
-    alone; a heritable shape by layer or by weight; the difference of two parents."""
+    ancestors that a lineage can go back to; noise that spares sensitive weights, and a lineage's momentum; the same,
+    but a network in the genome says which weights are spared; momentum alone; a heritable shape by layer or by weight;
+    the difference of two parents."""
     speciation: bool = False
     """Whether genomes decide by their own compatibility net whom they cross with."""
     crossover_rate: float = 0.3
@@ -186,6 +188,7 @@ MUTATION: dict[str, set[str]] = {
     "heavy-tailed": {"std", "spread"},
     "remembering": {"std", "spread", "slots", "keep", "leap", "back"},
     "safe": {"std", "exponent", "inertia"},
+    "perceptive": {"std", "rate", "inertia"},
     "momentum": {"std", "inertia"},
     "layerwise": {"std", "rate"},
     "derandomised": {"std", "rate"},

@@ -33,6 +33,10 @@ MAKE = {  # as it comes, and one whose every noise and correction is off (with t
         lambda: mutators.safe(POLICY, SEEN, 0.05, inertia=0.5),
         lambda: (mutators.safe(POLICY, SEEN, 0, inertia=0.5), []),
     ),
+    "perceptive": (
+        lambda: mutators.perceptive(POLICY, SEEN, 0.05, inertia=0.5),
+        lambda: (mutators.perceptive(POLICY, SEEN, 0, rate=0, inertia=0.5), []),
+    ),
     "momentum": (lambda: mutators.momentum(13, 0.05), lambda: (mutators.momentum(13, 0), [])),
     "layerwise": (lambda: mutators.layerwise(GROUPS, 0.05, 0.1), lambda: (mutators.layerwise(GROUPS, 0, 0), [])),
     "derandomised": (lambda: mutators.derandomised(13, 0.05, 0.1), lambda: (mutators.derandomised(13, 0, 0), [])),
@@ -162,6 +166,7 @@ TRACED = {  # factories of one traced number
     "safe exponent": lambda x: mutators.safe(POLICY, SEEN, exponent=x),
     "safe inertia": lambda x: mutators.safe(POLICY, SEEN, inertia=x),
     "momentum inertia": lambda x: mutators.momentum(13, inertia=x),
+    "perceptive rate": lambda x: mutators.perceptive(POLICY, SEEN, rate=x),
     "layerwise rate": lambda x: mutators.layerwise(GROUPS, rate=x),
     "derandomised rate": lambda x: mutators.derandomised(13, rate=x),
     "differential std": lambda x: mutators.differential(std=x),

@@ -112,6 +112,34 @@ def test_the_shape_by_group_is_heritable_and_of_rms_one():
     assert np.std(line[-1].mutator) > 0.3
 
 
+@pytest.mark.parametrize("crosses", [False, True])
+def test_the_shape_by_network_is_what_its_perceptron_says(crosses):
+    """Beside NumPy, on the parameters that the child inherits; the strength of each weight is `sensitivity`'s own."""
+    own = np.random.default_rng(1).normal(size=6 * 5).astype(np.float32)
+    mutator = stages.chain(constant(1.0), stages.by_network(POLICY, SEEN, hidden=5, rate=0.2))
+    parent = genome_of(mutator)._replace(mutator=own)
+    partner = parent._replace(policy=parent.policy[::-1])
+    base, child = jax.jit(mutator.mutate)(KEY, parent, partner, crosses)
+    factor = np.asarray(child.policy - base.policy, np.float64)
+    inverse = stages.chain(constant(1.0), stages.sensitivity(POLICY, SEEN, 1.0))
+    spared = jax.jit(inverse.mutate)(KEY, base._replace(mutator=np.zeros(0, np.float32))).child.policy - base.policy
+    apart = np.abs(partner.policy - parent.policy) if crosses else np.zeros(P)
+    looks = [-np.log(spared), np.abs(base.policy), apart, np.repeat(range(4), (4, 12, 2, 8))]
+    looks = np.array([(x - np.mean(x)) / (np.std(x) + 1e-6) for x in looks], np.float64).T
+    w1, b1, w2 = np.split(np.asarray(child.mutator, np.float64), (20, 25))
+    wanted = np.exp(4 * np.tanh(np.tanh(looks @ w1.reshape(4, 5) + b1) @ w2 / 4))
+    np.testing.assert_allclose(factor, wanted / np.sqrt(np.mean(wanted**2)), rtol=1e-3)
+    assert factor.max() > 2 * factor.min()
+    assert np.std(child.mutator - own) == pytest.approx(0.2, rel=0.4)
+
+
+def test_a_new_perceptron_says_that_all_weights_are_alike():
+    mutator = stages.chain(constant(1.0), stages.by_network(POLICY, SEEN, rate=0.0))
+    parent, child = lineage(mutator, 1, genome_of(mutator)._replace(mutator=mutator.init(KEY)))
+    np.testing.assert_allclose(child.policy - parent.policy, 1.0, rtol=1e-5)
+    np.testing.assert_array_equal(child.mutator, parent.mutator)
+
+
 def test_the_shape_by_weight_remembers_what_made_its_bearer():
     z = np.linspace(-2, 2, P)
     mutator = stages.chain(constant(z), stages.by_weight(P, 0.4))
@@ -234,6 +262,8 @@ def test_observations_are_of_fresh_policies_at_any_moment():
         ),
         (lambda: stages.memory(nm.networks.flexible_mlp(2, 1)), "policy must have a fixed topology for memory"),
         (lambda: stages.sensitivity(nm.networks.recurrent(3, 2), SEEN), "policy must have no memory"),
+        (lambda: stages.by_network(nm.networks.flexible_mlp(2, 1), SEEN), "policy must have no memory and a fixed"),
+        (lambda: stages.by_network(POLICY, SEEN, hidden=0), "hidden must be a whole number of at least 1, got 0"),
         (lambda: nm.networks.groups_of(POLICY._replace(sizes=())), "network must say the sizes of its 26 parameters"),
         (lambda: nm.fitness.observe("CartPole-v1", POLICY, KEY, 0), "count must be a whole number"),
     ],

@@ -77,7 +77,7 @@ def test_policies_are_chosen_by_what_is_observed(env, params):
     [
         ("dual-mixture", 8374), ("dual-corrector", 8372), ("gaussian", 0), ("self-adaptive", 1), ("heavy-tailed", 0),
         ("remembering", 8 * 16), ("momentum", 16), ("layerwise", 4), ("derandomised", 16), ("differential", 0),
-        ("safe", 16),
+        ("safe", 16), ("perceptive", 48 + 16),
     ],
 )  # fmt: skip
 def test_mutators_by_name(name, params):
