@@ -10,6 +10,7 @@ gives; by larger patches, other directions and other windows than those of the t
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +23,7 @@ from neuralmutator import nca, rollout
 from neuralmutator.core import each
 from neuralmutator.nca import textures
 from neuralmutator.runs.automata import Model, load
+from neuralmutator.runs.surfaces import read_surface
 
 FLOOR, ELSEWHERE = 0.06, 1.5
 WINDOWS, WINDOW, PIXEL = 24, 24, 0.75
@@ -37,6 +39,8 @@ class Options:
     """Runs per number; which vertices fire differs."""
     longest: int = 10_000
     """Updates of the longest runs."""
+    surfaces: tuple[Path, ...] = ()
+    """Triangle meshes of one's own, such as scanned ones, to run on as well (.obj, .ply, .glb, …)."""
 
 
 def stone(frequency: int) -> nca.Surface:
@@ -84,6 +88,7 @@ def measure(options: Options, model: Model) -> dict[str, list[float]]:
         "a finer sphere": shares(nca.icosphere(24), paint(1000, params)),
         "a torus": shares(nca.torus_surface(96, 48), paint(1000, params)),
         "a stone": shares(stone(24), paint(1000, params)),
+        **{path.stem: shares(read_surface(path), paint(1000, params)) for path in options.surfaces},
     }
 
 
