@@ -16,6 +16,9 @@ from neuralmutator.nca.cells import Automaton, Rule, automaton, random_cells
 from neuralmutator.nca.rules import dense_rule
 from neuralmutator.nca.surfaces import Surface, surface
 
+USUAL = 6
+"""Neighbours of a vertex in a regular mesh."""
+
 
 def perceive_surface(
     surface: Surface, cells: jax.Array, density: ArrayLike | None = None, angle: ArrayLike | None = None
@@ -23,8 +26,10 @@ def perceive_surface(
     """What vertices feel of their neighbours, and their own state, f32[V, 5 C].
 
     The first 4 C numbers are sums over neighbours, C of each harmonic: of (1, u_y, u_z, u_x) times the difference of
-    states, where u is the unit direction to a neighbour. Directions are those of space, so a pattern knows up from
-    down, and an automaton that reads the first harmonic only is the same however a surface is turned.
+    states, where u is the unit direction to a neighbour. Where there are more than six, as in scanned meshes, the sums
+    are scaled to six; the article scales nothing, and automata that learnt on an icosphere explode there. Where many
+    triangles are slivers they still may. Directions are those of space, so a pattern knows up from down, and an
+    automaton that reads the first harmonic only is the same however a surface is turned.
 
     The article's automata can be told how dense a pattern is and how it is turned. Its code does not show how, and
     the two forms here are ours. A pattern that is d times as dense has d times the gradient and d² times the
@@ -49,7 +54,7 @@ def perceive_surface(
 
 
 def _messages(surface: Surface, cells: jax.Array) -> jax.Array:
-    """Sums of harmonics times differences of states, f32[V, 4, C].
+    """Sums of harmonics times differences of states, of at most `USUAL` neighbours' weight, f32[V, 4, C].
 
     Column by column of the table, XLA fuses what is gathered with what it is multiplied by; one product of small
     matrices for each vertex takes several times as long on a CPU. The gradient is left to JAX: gathers with reversed
@@ -59,7 +64,7 @@ def _messages(surface: Surface, cells: jax.Array) -> jax.Array:
     for column in range(surface.neighbours.shape[1]):
         states = _of(cells, surface.neighbours[:, column])
         sums = [total + surface.harmonics[:, column, h, None] * states for h, total in enumerate(sums)]
-    return jnp.stack(sums, 1)
+    return jnp.stack(sums, 1) * jnp.minimum(1, USUAL / surface.valence)[:, None, None]
 
 
 def _of(values: jax.Array, vertices: jax.Array) -> jax.Array:

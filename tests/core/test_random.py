@@ -75,6 +75,7 @@ def test_the_older_order_of_jax_bits():
         np.testing.assert_array_equal(*both(jax.random.key(0)))
 
 
+@pytest.mark.slow
 def test_accelerators_have_generators_of_their_own():
     with platform.assume("cuda"):
         np.testing.assert_array_equal(*both(jax.random.key(0)))

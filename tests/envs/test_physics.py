@@ -72,6 +72,7 @@ def test_an_episode_is_the_simulators(parts):
         np.testing.assert_allclose((total, length), wanted, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_an_episode_of_brax_is_braxs():
     env, params = envs.make("brax/inverted_pendulum?backend=spring", max_steps_in_episode=40)
     assert env.name == "brax/inverted_pendulum?backend=spring" and env.simulator.backend == "spring"

@@ -96,10 +96,13 @@ def test_returns_equal_a_python_loop(case):
 
 
 @pytest.mark.parametrize(
-    ("own", "episodes"),
-    [(True, 3), *(pytest.param(*case, marks=pytest.mark.slow) for case in ((False, 3), (True, 10)))],
+    ("own", "episodes", "sizes_of_blocks"),
+    [
+        (True, 3, (2, None)),
+        *(pytest.param(*case, (1, 2, 3, 7, None), marks=pytest.mark.slow) for case in ((False, 3), (True, 10))),
+    ],
 )
-def test_a_population_in_blocks_lives_as_its_members_do_alone(own, episodes):
+def test_a_population_in_blocks_lives_as_its_members_do_alone(own, episodes, sizes_of_blocks):
     """Members leave their blocks at different times, those with ten episodes by halves; the last block has room."""
     policy = networks.flexible_mlp(4, 2, 2, 10, initial_widths=(8, 9))
     score = fitness.episodes("CartPole-v1", policy, episodes=episodes)
@@ -109,7 +112,7 @@ def test_a_population_in_blocks_lives_as_its_members_do_alone(own, episodes):
     want = [alone(keys[i] if own else keys, take(population, i)) for i in range(7)]
     lengths = [int(info["env_steps"]) for _, info in want]
     assert len(set(lengths)) > 2
-    for size in (1, 2, 3, 7, None):
+    for size in sizes_of_blocks:
         values, info = jax.jit(score.many, static_argnums=2)(keys, population, size)
         np.testing.assert_array_equal(values, [value for value, _ in want])
         np.testing.assert_array_equal(info["env_steps"], lengths)

@@ -59,6 +59,7 @@ def test_what_a_texture_is_worth():
     assert float(fitness(jax.random.key(1), genome)) == pytest.approx(-total - np.max(beyond) ** 2, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_a_population_of_painters_is_worth_what_its_members_are():
     automaton = nca.micro(4)
     target = jnp.asarray(patterns.dots(56))

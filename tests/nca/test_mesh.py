@@ -57,6 +57,20 @@ def test_perception_is_the_published_one():
     np.testing.assert_allclose(perceive(ball, cells), by_hand(ball, cells), atol=1e-5)
 
 
+def test_many_neighbours_count_as_six():
+    """A double pyramid: its two tips have nine neighbours, all others four."""
+    angles = 2 * np.pi * np.arange(9) / 9
+    points = np.concatenate([np.stack([np.cos(angles), 0 * angles, np.sin(angles)], 1), [[0, 1, 0], [0, -1, 0]]])
+    rim = [(i, (i + 1) % 9) for i in range(9)]
+    made = nca.surface(points, [(b, a, 9) for a, b in rim] + [(a, b, 10) for a, b in rim])
+    assert made.valence.tolist() == [4] * 9 + [9, 9]
+    cells = states(made)
+    found, published = perceive(made, cells), by_hand(made, cells)
+    np.testing.assert_allclose(found[:9], published[:9], atol=1e-5)
+    np.testing.assert_allclose(found[9:, :12], published[9:, :12] * 6 / 9, atol=1e-5)
+    np.testing.assert_allclose(found[9:, 12:], published[9:, 12:], atol=1e-6)
+
+
 @pytest.mark.parametrize("surface", [BALL, RING])
 def test_gathers_equal_scattered_sums_and_so_do_their_gradients(surface):
     cells, weight = states(surface), jax.random.normal(jax.random.key(1), (surface.num_vertices, 15))

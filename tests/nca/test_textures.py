@@ -84,6 +84,7 @@ def test_shuffled_pixels_are_the_same_pixels():
     )
 
 
+@pytest.mark.slow
 def test_a_gradient_paints():
     loss = textures.loss(TARGET)
     image = noise(3)

@@ -127,7 +127,8 @@ def test_a_file_of_another_kind(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "when", "loss"), [("growing", 90, -3), ("persistent", 400, -3), ("regenerating", 400, -2.8)]
+    ("name", "when", "loss"),
+    [("growing", 90, -3), pytest.param("persistent", 400, -3, marks=pytest.mark.slow), ("regenerating", 400, -2.8)],
 )
 def test_what_is_bundled_does_what_it_is_called(tmp_path, name, when, loss):
     model = load(name)

@@ -66,7 +66,7 @@ def test_divergence_is_named_with_its_epoch(tmp_path):
 
 STOPPED = [
     QuineConfig(method="adamax", epochs=30, **SMALL),
-    QuineConfig(method="hill-climb", epochs=30, **SMALL),
+    pytest.param(QuineConfig(method="hill-climb", epochs=30, **SMALL), marks=pytest.mark.slow),
     pytest.param(AuxiliaryConfig(recipe="renumbered", epochs=4), marks=pytest.mark.slow),
 ]
 
