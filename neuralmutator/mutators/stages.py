@@ -7,7 +7,7 @@ stands in the genome's mutator, which it rewrites: `chain` lays the parameters o
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -259,26 +259,36 @@ def sensitivity(policy: Network, observations: Any, exponent: float = 0.25) -> S
     return _fixed(shape)
 
 
-def by_network(policy: Network, observations: Any, hidden: int = 8, rate: float = 0.1) -> Stage:
-    """Shape: what a perceptron in the genome says of every weight; root mean square 1.
+def by_network(
+    policy: Network,
+    observations: Any,
+    hidden: int = 8,
+    rate: float = 0.1,
+    fixed: Literal["weights", "outputs"] = "weights",
+) -> Stage:
+    """Shape: what a perceptron in the genome says of every weight.
 
     It sees four things of a weight, each with mean 0 and std 1 over all weights: the logarithm of how much the outputs
     depend on it, see `sensitivity`; its size; how far the other parent's is from it; and how deep its layer lies. Its
     own parameters are mutated by rate · N(0, 1), and then used. At first it says that all weights are alike.
 
-        gives exp(l_j) times the change, scaled to rms 1;   l_j = 4 tanh(w2 · tanh(W1 x_j + b1) / 4)
+        gives exp(l_j) times the change, scaled;   l_j = 4 tanh(w2 · tanh(W1 x_j + b1) / 4)
 
     Args:
         policy: network without memory and of fixed topology.
         observations: [B, ...] as the policy takes them; see `fitness.observe`.
         hidden: units.
         rate: std of the mutation of its own parameters; may be traced.
+        fixed: what a change is scaled to. ``"weights"``: the factors have root mean square 1. ``"outputs"``: the
+            outputs change as much as without it, to first order, for changes that come in as N(0, I); a lineage then
+            cannot spare itself.
 
     Raises:
         ValueError: if the policy has a memory or an evolving topology, or an argument is out of range.
     """
     check.whole(1, hidden=hidden)
     check.number(0, rate=rate)
+    check.one_of(("weights", "outputs"), fixed=fixed)
     strength = _strength(policy, observations, "by_network")
     depth = jnp.asarray(groups_of(policy), jnp.float32)
     seen = 4
@@ -294,10 +304,14 @@ def by_network(policy: Network, observations: Any, hidden: int = 8, rate: float 
         apart = jnp.zeros_like(weights)
         if parents.second is not None:
             apart = jnp.where(parents.crossing, jnp.abs(parents.second.policy - parents.first.policy), apart)
-        looks = jnp.stack([jnp.log(strength(weights)), jnp.abs(weights), apart, depth], axis=1)
+        strengths = strength(weights)
+        looks = jnp.stack([jnp.log(strengths), jnp.abs(weights), apart, depth], axis=1)
         looks = (looks - jnp.mean(looks, axis=0)) / (jnp.std(looks, axis=0) + 1e-6)
         said = jnp.tanh(looks @ first.reshape(seen, hidden) + bias) @ second
-        return change * _of_rms_one(LARGEST * jnp.tanh(said / LARGEST)), own
+        factors = _of_rms_one(LARGEST * jnp.tanh(said / LARGEST))
+        if fixed == "outputs":
+            factors *= _rms(strengths) / _rms(strengths * factors)
+        return change * factors, own
 
     return Stage((seen + 2) * hidden, init, update, lambda own: {"says_rms": _rms(own[-hidden:])})
 

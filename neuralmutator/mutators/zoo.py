@@ -1,7 +1,7 @@
 """Mutators that are a few stages each; `stages` says what these do."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -54,7 +54,12 @@ def safe(policy: Network, observations: Any, std: float = 1.0, exponent: float =
 
 
 def perceptive(
-    policy: Network, observations: Any, std: float = 1.0, rate: float = 0.1, inertia: float = 0.0
+    policy: Network,
+    observations: Any,
+    std: float = 1.0,
+    rate: float = 0.1,
+    inertia: float = 0.0,
+    fixed: Literal["weights", "outputs"] = "weights",
 ) -> Mutator:
     """Noise whose shape a perceptron in the genome says, and a share of the parent's own last change.
 
@@ -64,8 +69,9 @@ def perceptive(
         std: root mean square of the noise.
         rate: of the perceptron's own mutation, see `stages.by_network`.
         inertia: share of the parent's last change, see `stages.inertia`.
+        fixed: what a change is scaled to, see `stages.by_network`.
     """
-    parts = [stages.noise(), stages.by_network(policy, observations, rate=rate), stages.scaled(std)]
+    parts = [stages.noise(), stages.by_network(policy, observations, rate=rate, fixed=fixed), stages.scaled(std)]
     return stages.chain(*parts, *_kept(policy.num_params, inertia))
 
 

@@ -97,7 +97,7 @@ def build_mutator(config: Config, policy: networks.Network) -> mutators.Mutator:
             )
         seen = fitness.observe(config.env, policy, jax.random.key(0), max_steps=config.max_steps)
         if name == "perceptive":
-            return mutators.perceptive(policy, seen, rate=m.rate, inertia=m.inertia, **std)
+            return mutators.perceptive(policy, seen, rate=m.rate, inertia=m.inertia, fixed=m.fixed, **std)
         return mutators.safe(policy, seen, exponent=m.exponent, inertia=m.inertia, **std)
     makers: dict[str, Callable[[], mutators.Mutator]] = {
         "dual-mixture": lambda: mutators.dual_mixture(

@@ -64,6 +64,8 @@ class MutatorConfig:
     """auto, safe, perceptive, momentum: share of its parent's own last change that a child adds."""
     rate: float = 0.3
     """perceptive, layerwise, derandomised: of the heritable shape's own change."""
+    fixed: Literal["weights", "outputs"] = "weights"
+    """perceptive: what the size of a change is measured by: the weights, or the outputs of the policy."""
     factor: float = 0.5
     """differential: where a child of two parents starts, 0 being the first and 1 the second."""
 
@@ -188,7 +190,7 @@ MUTATION: dict[str, set[str]] = {
     "heavy-tailed": {"std", "spread"},
     "remembering": {"std", "spread", "slots", "keep", "leap", "back"},
     "safe": {"std", "exponent", "inertia"},
-    "perceptive": {"std", "rate", "inertia"},
+    "perceptive": {"std", "rate", "inertia", "fixed"},
     "momentum": {"std", "inertia"},
     "layerwise": {"std", "rate"},
     "derandomised": {"std", "rate"},

@@ -112,11 +112,11 @@ def test_the_shape_by_group_is_heritable_and_of_rms_one():
     assert np.std(line[-1].mutator) > 0.3
 
 
-@pytest.mark.parametrize("crosses", [False, True])
-def test_the_shape_by_network_is_what_its_perceptron_says(crosses):
+@pytest.mark.parametrize(("crosses", "fixed"), [(False, "weights"), (True, "weights"), (True, "outputs")])
+def test_the_shape_by_network_is_what_its_perceptron_says(crosses, fixed):
     """Beside NumPy, on the parameters that the child inherits; the strength of each weight is `sensitivity`'s own."""
     own = np.random.default_rng(1).normal(size=6 * 5).astype(np.float32)
-    mutator = stages.chain(constant(1.0), stages.by_network(POLICY, SEEN, hidden=5, rate=0.2))
+    mutator = stages.chain(constant(1.0), stages.by_network(POLICY, SEEN, hidden=5, rate=0.2, fixed=fixed))
     parent = genome_of(mutator)._replace(mutator=own)
     partner = parent._replace(policy=parent.policy[::-1])
     base, child = jax.jit(mutator.mutate)(KEY, parent, partner, crosses)
@@ -128,7 +128,8 @@ def test_the_shape_by_network_is_what_its_perceptron_says(crosses):
     looks = np.array([(x - np.mean(x)) / (np.std(x) + 1e-6) for x in looks], np.float64).T
     w1, b1, w2 = np.split(np.asarray(child.mutator, np.float64), (20, 25))
     wanted = np.exp(4 * np.tanh(np.tanh(looks @ w1.reshape(4, 5) + b1) @ w2 / 4))
-    np.testing.assert_allclose(factor, wanted / np.sqrt(np.mean(wanted**2)), rtol=1e-3)
+    measured = 1 / spared if fixed == "outputs" else np.ones(P)
+    np.testing.assert_allclose(factor, wanted * np.linalg.norm(measured) / np.linalg.norm(measured * wanted), rtol=1e-3)
     assert factor.max() > 2 * factor.min()
     assert np.std(child.mutator - own) == pytest.approx(0.2, rel=0.4)
 
@@ -263,6 +264,7 @@ def test_observations_are_of_fresh_policies_at_any_moment():
         (lambda: stages.memory(nm.networks.flexible_mlp(2, 1)), "policy must have a fixed topology for memory"),
         (lambda: stages.sensitivity(nm.networks.recurrent(3, 2), SEEN), "policy must have no memory"),
         (lambda: stages.by_network(nm.networks.flexible_mlp(2, 1), SEEN), "policy must have no memory and a fixed"),
+        (lambda: stages.by_network(POLICY, SEEN, fixed="size"), "fixed must be one of"),
         (lambda: stages.by_network(POLICY, SEEN, hidden=0), "hidden must be a whole number of at least 1, got 0"),
         (lambda: nm.networks.groups_of(POLICY._replace(sizes=())), "network must say the sizes of its 26 parameters"),
         (lambda: nm.fitness.observe("CartPole-v1", POLICY, KEY, 0), "count must be a whole number"),
