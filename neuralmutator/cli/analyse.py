@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 
-from neuralmutator.cli.options import prepare_jax
+from neuralmutator.cli.options import OUTPUT, prepare_jax
 from neuralmutator.runs.errors import UserError
 
 
@@ -20,7 +21,7 @@ class Analyse:
 
     runs: tyro.conf.Positional[tuple[Path, ...]]
     """Run folders of `neuralmutator evolve`."""
-    output: Path | None = None
+    output: Annotated[Path | None, OUTPUT] = None
     """Folder of analysis.md and analysis.png; the first run's if not given."""
     children: int = 64
     """Changes that are drawn of each mutator."""

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from neuralmutator.cli.options import RunOptions, prepare_jax, run_story
+from neuralmutator.cli.options import OUTPUT, RunOptions, prepare_jax, run_story
 from neuralmutator.runs.errors import construction
 from neuralmutator.runs.folder import RunFolder
 from neuralmutator.runs.life import Inspection, LifeConfig, grid_shape, inspect
@@ -41,7 +41,7 @@ class Film:
     run: tyro.conf.Positional[Path]
     """A run folder."""
     config: Annotated[LifeFilmConfig, tyro.conf.arg(name="")]
-    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("film.mp4")
+    output: Annotated[Path, OUTPUT] = Path("film.mp4")
     """The film, .mp4 or .gif."""
     fps: int = 24
 
@@ -50,7 +50,7 @@ class Film:
 class Page:
     """Write one self-contained web page in which a soup runs, and programs are planted by hand."""
 
-    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("soup.html")
+    output: Annotated[Path, OUTPUT] = Path("soup.html")
     """The page."""
 
 

@@ -116,7 +116,8 @@ def _parse(kind: Any, argv: list[str], defaults: Any) -> Any:
         if not stop.code:
             raise
         said = re.sub(r"[\u2500-\u257f]+", " ", boxed.getvalue()).split("For full helptext")[0]
-        raise UserError(" ".join(said.split())) from stop
+        # The heading of the box often says the same.
+        raise UserError(re.sub(r"^(\w[\w ]*) (?=\1)", "", " ".join(said.split()))) from stop
 
 
 def command() -> None:

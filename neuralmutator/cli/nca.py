@@ -7,7 +7,7 @@ from typing import Annotated
 import tyro
 
 from neuralmutator import nca as automata
-from neuralmutator.cli.options import RunOptions, prepare_jax, run_story
+from neuralmutator.cli.options import OUTPUT, RunOptions, prepare_jax, run_story
 from neuralmutator.plots.nca import film_frames
 from neuralmutator.plots.video import check_video, write_video
 from neuralmutator.runs.automata import GROWING, PAINTED, Model, load, pack
@@ -85,7 +85,7 @@ class Film:
     config: Annotated[FilmConfig, tyro.conf.arg(name="")]
     surface: str | None = None
     """Another surface for an automaton on a mesh or a reaction-diffusion: icosphere:N, torus:M,N, or a file."""
-    output: Path = Path("film.mp4")
+    output: Annotated[Path, OUTPUT] = Path("film.mp4")
     """The film, .mp4 or .gif."""
     scale: int | None = None
     """Pixels along the side of a cell; as many as make the film some 430 pixels wide if not given."""
@@ -98,7 +98,7 @@ class Page:
 
     runs: tyro.conf.Positional[tuple[str, ...]] = GROWING[::-1] + PAINTED
     """Run folders, packed automata, or bundled ones by name; all that are bundled if none is given."""
-    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("page.html")
+    output: Annotated[Path, OUTPUT] = Path("page.html")
     """The page."""
     size: int = 96
     """Height and width of its grid, cells."""
@@ -115,7 +115,7 @@ class Pack:
 
     run: tyro.conf.Positional[str]
     """A run folder, a packed automaton, or a bundled one by name."""
-    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("automaton.npz")
+    output: Annotated[Path, OUTPUT] = Path("automaton.npz")
     """The file, .npz, or .glsl for the text of a shader."""
     label: str | None = None
     """What the automaton is called; what it grows and how it was trained if not given."""
@@ -135,7 +135,7 @@ class Import:
 
     weights: tyro.conf.Positional[Path]
     """The file of weights."""
-    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("automaton.npz")
+    output: Annotated[Path, OUTPUT] = Path("automaton.npz")
     """The file that is written, .npz."""
     label: Annotated[str | None, tyro.conf.arg(aliases=["--name"])] = None
     """What the automaton is called; the name of the file if not given."""

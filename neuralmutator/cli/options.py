@@ -4,13 +4,18 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
 
 from neuralmutator.runs.errors import RunError, UserError
 
 if TYPE_CHECKING:
     from neuralmutator.runs.story import Run, Story
 
+
+OUTPUT = tyro.conf.arg(aliases=["-o"])
+"""How every command takes where it writes to."""
 
 own_process = False
 """Whether this process is the command and no other program: set by `main.command`."""
@@ -23,7 +28,7 @@ debug = False
 class RunOptions:
     """Where a run is kept and how it is shown."""
 
-    output: Path | None = None
+    output: Annotated[Path | None, OUTPUT] = None
     """The run folder; the first of runs/NAME-1, -2 … that is free if not given."""
     resume: bool = False
     """Go on with the run in --output, from its newest checkpoint."""

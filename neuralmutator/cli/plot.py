@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 
+from neuralmutator.cli.options import OUTPUT
 from neuralmutator.runs.errors import UserError
 
 
@@ -18,7 +20,7 @@ class Plot:
 
     runs: tyro.conf.Positional[tuple[Path, ...]]
     """Run folders of one kind; several evolutions give the median and the interquartile band."""
-    output: Path | None = None
+    output: Annotated[Path | None, OUTPUT] = None
     """The picture; training.png in the first run's folder if not given."""
     title: str | None = None
     """Heading of the picture."""

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 
-from neuralmutator.cli.options import prepare_jax
+from neuralmutator.cli.options import OUTPUT, prepare_jax
 from neuralmutator.runs.errors import UserError, construction
 
 
@@ -18,7 +19,7 @@ class Replay:
 
     run: tyro.conf.Positional[Path]
     """The run folder."""
-    output: Path | None = None
+    output: Annotated[Path | None, OUTPUT] = None
     """The film; replay.mp4 in the run folder if not given (a GIF where there is no encoder). For tasks of brax it may
     end in .html: a page to be turned with the mouse."""
     seed: int = 10_000

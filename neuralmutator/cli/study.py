@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 
-from neuralmutator.cli.options import free_folder, note, prepare_jax
+from neuralmutator.cli.options import OUTPUT, free_folder, note, prepare_jax
 from neuralmutator.runs.errors import UserError
 
 
@@ -20,7 +21,7 @@ class Study:
 
     file: tyro.conf.Positional[Path]
     """The study, see the guide."""
-    output: Path | None = None
+    output: Annotated[Path | None, OUTPUT] = None
     """The folder; the first of runs/NAME-1, -2 … that is free if not given."""
     resume: bool = False
     """Go on with the study in --output."""
