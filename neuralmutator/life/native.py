@@ -33,7 +33,7 @@ _STACK = 128  # bytes of a Forth's stack
 _SLICE = 512  # pairs that are worth a thread of their own
 
 _compiled = njit(nogil=True, cache=True)
-_inlined = njit(nogil=True, cache=True, forceinline=True)
+_inlined = njit(nogil=True, cache=True, forceinline=True)  # parts of a hot function, as fast as if it were one
 _U = np.uint64
 
 
