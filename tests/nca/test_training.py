@@ -78,7 +78,8 @@ def test_the_damage_is_ones_own():
     assert (np.asarray(pool) == 0).all(axis=(1, 2, 3)).sum() == 2
 
 
-@pytest.mark.parametrize("regime", ["growing", pytest.param("persistent", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("regime", ["growing", "persistent"])
 def test_a_window_changes_nothing(regime):
     options = {"lengths": (4, 6), "learning_rate": 5e-4}
     whole, windowed = make(regime, **options), make(regime, margins=(1, 2, 3), **options)

@@ -36,6 +36,7 @@ def test_gabors_shares_of_fixed_points():
     assert shares[Kind.DIVERGENT] + shares[Kind.ZERO] > 0.999
 
 
+@pytest.mark.slow
 def test_self_training_makes_weight_readers_exact_and_they_remember_where_they_came_from():
     """Theirs: 50 of 50."""
     q, optimizer, key = quine.weightwise(), quine.OPTIMIZERS["sgd"], jax.random.key(1)

@@ -149,10 +149,10 @@ def test_resuming_a_finished_run_with_more_generations_goes_on(finished, tmp_pat
     assert RunFolder(folder).config(Config, "evolution") == longer
 
 
-def test_the_times_of_the_moments_add_up_to_the_time_of_the_run(tmp_path):
+def test_the_times_of_the_moments_add_up_to_the_time_of_the_run(finished):
     """Not a time is compared with a number: only the record with itself."""
-    result = evolve(dataclasses.replace(TINY, population_size=100, episodes=10, max_steps=100), tmp_path / "run")
-    recorded = RunFolder(tmp_path / "run").metrics()["seconds"].sum()
+    folder, result = finished
+    recorded = RunFolder(folder).metrics()["seconds"].sum()
     assert recorded == pytest.approx(result["seconds"] - result["compile_seconds"], abs=1e-4)
 
 
