@@ -115,9 +115,9 @@ def _parse(kind: Any, argv: list[str], defaults: Any) -> Any:
     except SystemExit as stop:
         if not stop.code:
             raise
-        said = re.sub(r"[\u2500-\u257f]+", " ", boxed.getvalue()).split("For full helptext")[0]
+        said = re.sub(r"[\u2500-\u257f]+|-{5,}", " ", boxed.getvalue()).split("For full helptext")[0]
         # The heading of the box often says the same.
-        raise UserError(re.sub(r"^(\w[\w ]*) (?=\1)", "", " ".join(said.split()))) from stop
+        raise UserError(re.sub(r"^(\w[\w ]*) (?=\1\b)", "", " ".join(said.split()))) from stop
 
 
 def command() -> None:

@@ -263,7 +263,7 @@ def by_network(
     policy: Network,
     observations: Any,
     hidden: int = 8,
-    rate: float = 0.1,
+    rate: float = 0.3,
     fixed: Literal["weights", "outputs"] = "weights",
 ) -> Stage:
     """Shape: what a perceptron in the genome says of every weight.
@@ -303,7 +303,8 @@ def by_network(
         weights = parents.base.policy.astype(change.dtype)
         apart = jnp.zeros_like(weights)
         if parents.second is not None:
-            apart = jnp.where(parents.crossing, jnp.abs(parents.second.policy - parents.first.policy), apart)
+            way = parents.second.policy.astype(change.dtype) - parents.first.policy.astype(change.dtype)
+            apart = jnp.where(parents.crossing, jnp.abs(way), apart)
         strengths = strength(weights)
         looks = jnp.stack([jnp.log(strengths), jnp.abs(weights), apart, depth], axis=1)
         looks = (looks - jnp.mean(looks, axis=0)) / (jnp.std(looks, axis=0) + 1e-6)

@@ -57,7 +57,7 @@ def perceptive(
     policy: Network,
     observations: Any,
     std: float = 1.0,
-    rate: float = 0.1,
+    rate: float = 0.3,
     inertia: float = 0.0,
     fixed: Literal["weights", "outputs"] = "weights",
 ) -> Mutator:

@@ -12,7 +12,7 @@ import pytest
 from gymnax import register
 from gymnax.environments.classic_control.cartpole import CartPole
 
-from neuralmutator.cli.main import main
+from neuralmutator.cli.main import main, parse
 from neuralmutator.runs import presets
 from neuralmutator.runs.folder import RunFolder
 
@@ -132,6 +132,18 @@ def test_presets_change_the_defaults(name, capsys):
     assert scale != presets.default.mutation.gauss_scale
     about = shown[0].split("--mutation.gauss-scale")[1].split("--")[0]
     assert f"(default: {scale})" in " ".join(about.replace("│", " ").split())
+
+
+def test_an_unknown_option_is_said_once(capsys):
+    assert complaint(capsys, "plot", "run", "--nope") == "neuralmutator: Unrecognized options: --nope\n"
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["evolve CartPole-v1", "study a.toml", "plot run", "replay run", "analyse run", "nca film newt", "life film run"],
+)
+def test_every_command_takes_the_short_name_of_its_output(command):
+    assert parse([*command.split(), "-o", "there"]) == parse([*command.split(), "--output", "there"])
 
 
 def test_a_stop_is_one_line(monkeypatch, capsys):
