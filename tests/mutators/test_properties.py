@@ -120,16 +120,18 @@ def test_vmap_equals_a_loop(case):
 
 
 def test_a_child_depends_on_each_parent(case):
-    """A child moves with the mean of its parents: by about half of what either moves."""
+    """A child moves with the mean of its parents: by about half of what either moves, averaged over many children."""
     size = case.a.policy.size
+    keys = jax.random.split(jax.random.key(7), 64)
 
-    def policy_of_child(a, b):
-        return case.mutate(jax.random.key(7), case.a._replace(policy=a), case.b._replace(policy=b), True).policy
+    def policies_of_children(a, b):
+        a, b = case.a._replace(policy=a), case.b._replace(policy=b)
+        return jax.vmap(lambda key: case.mutate(key, a, b, True).policy)(keys)
 
     tangent = jnp.ones(size)
     for tangents in ((tangent, 0 * tangent), (0 * tangent, tangent)):
-        _, change = jax.jvp(policy_of_child, (case.a.policy, case.b.policy), tangents)
-        np.testing.assert_allclose(change, 0.5, atol=0.2)
+        _, change = jax.jvp(policies_of_children, (case.a.policy, case.b.policy), tangents)
+        np.testing.assert_allclose(jnp.mean(change, axis=0), 0.5, atol=0.1)
 
 
 def test_genes_are_finite_scalars_by_name(case):
