@@ -122,7 +122,7 @@ class Pack:
     exact: bool = False
     """Keep the parameters as they are: three times as large."""
     surface: str | None = None
-    """Put an automaton on a mesh onto another one: icosphere:N, torus:M,N, or a file."""
+    """Put an automaton on a mesh or a reaction-diffusion onto a surface: icosphere:N, torus:M,N, or a file."""
 
 
 @dataclass(frozen=True)

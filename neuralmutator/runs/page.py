@@ -57,7 +57,7 @@ def entry(model: Model) -> dict[str, Any]:
     """What the page's script knows of an automaton; its parameters are stored as `Model` has them.
 
     Raises:
-        ValueError: if the automaton has more than 16 channels, or is a reaction-diffusion on a mesh.
+        ValueError: if the automaton has more than 16 channels.
     """
     if model.channels > MOST_CHANNELS:
         raise ValueError(f"the page shows automata of at most {MOST_CHANNELS} channels, got {model.channels}")
@@ -74,8 +74,6 @@ def entry(model: Model) -> dict[str, Any]:
         diffusion = np.repeat(np.asarray(model.settings["diffusion"], float), model.channels // 2)
         known |= {"diffusion": diffusion.tolist(), "decay": model.settings["decay"]}
     if model.surface is not None:
-        if model.kind != "mesh":
-            raise ValueError(f"the page shows automata of kind {model.kind} on grids only")
         known |= {"surface": surface_entry(np.asarray(model.surface.vertices), np.asarray(model.surface.faces))}
     weights = model.weights
     if not isinstance(weights, nca.Quantized):
