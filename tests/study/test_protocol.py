@@ -67,19 +67,23 @@ def test_several_seeds_are_several_runs(evolution, judged):
 
 
 def test_methods_share_the_program_of_what_their_fitness_sees(evolution, judged):
-    from neuralmutator.study import protocol
+    traced = []
+
+    def counted(key, genome):
+        traced.append(genome)
+        return noisy(key, genome)
 
     def policies(genome):
         return genome._replace(mutator=genome.mutator[..., :0])
 
-    _, appraise_all = protocol._compiled(())
-    appraise_all.clear_cache()
     keys = jnp.stack([KEY, jax.random.key(1), jax.random.key(2)])
     other = nm.evolution(POLICY, nm.mutators.self_adaptive(0.3), noisy, population_size=SIZE)
-    many = [
-        judge_seeds(e, noisy, keys[:n], GENERATIONS, PROTOCOL, policies) for e in (evolution, other) for n in (1, 3)
-    ]
-    assert appraise_all._cache_size() == 1
+    many, traces = [], []
+    for method in (evolution, other):
+        for n in (1, 3):
+            many.append(judge_seeds(method, counted, keys[:n], GENERATIONS, PROTOCOL, policies))
+            traces.append(len(traced))
+    assert traces[0] > 0 and set(traces) == {traces[0]}
     for found in many[:2]:
         jax.tree.map(lambda x, y: np.testing.assert_allclose(x[0], y, rtol=1e-4), found, judged)
     assert many[3].champion.shape == (3,) and not np.allclose(many[3].population, many[1].population)
