@@ -39,6 +39,7 @@ def test_the_neural_mutator_evolves_automata_as_they_are():
     assert best[-1] > best[0] + 0.005
 
 
+@pytest.mark.slow
 def test_what_a_texture_is_worth():
     target, automaton = jnp.asarray(patterns.stripes(56)), nca.micro(4)
     fitness = jax.jit(nca.texture_fitness(automaton, target, (40, 40), 3, shock=2.5, calms=4))

@@ -34,6 +34,7 @@ def folder_of(path, last_change=0.0, **fields):
     return path
 
 
+@pytest.mark.slow
 def test_another_runs_mutator_is_that_of_the_next(tmp_path):
     """The first goes up and the second down: what another's does to either is what it would do to itself."""
     runs = analyse_runs([folder_of(tmp_path / "a", 20.0), folder_of(tmp_path / "b", -20.0)], 16, 1)

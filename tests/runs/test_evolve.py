@@ -139,6 +139,7 @@ def test_resuming_wants_the_same_options(finished):
         evolve(dataclasses.replace(TINY, generations=12), finished[0], resume=True)
 
 
+@pytest.mark.slow
 def test_resuming_a_finished_run_with_more_generations_goes_on(finished, tmp_path):
     """Also to a number that the chunks of the first call do not divide."""
     longer = dataclasses.replace(TINY, generations=33)
@@ -166,6 +167,7 @@ def test_a_run_ends_when_its_target_is_reached_and_is_not_begun_again(finished, 
     assert final_state(tmp_path / "run") == final_state(finished[0])
 
 
+@pytest.mark.slow
 def test_islands_have_metrics_of_their_own(tmp_path):
     config = dataclasses.replace(TINY, islands=2, elites=1, generations=4, migration=MigrationConfig(every=2))
     evolve(config, tmp_path / "run")

@@ -44,6 +44,7 @@ def test_a_run_leaves_what_it_measured(run):
     assert set(STORY.pictures(folder)) == {"soup"}
 
 
+@pytest.mark.slow
 def test_what_an_inspection_says(run):
     _, path, _ = run
     found = inspect(RunFolder(path), 4)

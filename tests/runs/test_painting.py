@@ -85,6 +85,7 @@ MESH = MeshConfig(
 )
 
 
+@pytest.mark.slow
 def test_on_a_mesh(tmp_path):
     result = train(MESH, tmp_path / "run")
     assert result["num_params"] == 20 * 6 + 6 + 6 * 4 + 4
