@@ -194,6 +194,7 @@ def draw(predictor, controllers, sentences):
         for row, column in np.argwhere(np.asarray(new.objects).any(-1)):
             look = np.asarray(new.objects[row, column])
             axis.scatter(column, row, 180, COLOURS[look[:3].argmax()], marker="so^"[look[3:].argmax()], zorder=3)
+        axis.fill([], [], color="0.6", label="predicted path")
         axis.plot(lost[:, 1] - 0.1, lost[:, 0] - 0.1, ":", color="tab:orange", lw=2, label="without the map")
         axis.plot(places[:, 1], places[:, 0], color="black", lw=2, label="with the map")
         axis.plot(*new.places[0, ::-1], "k*", ms=14, label="start")

@@ -67,6 +67,10 @@ class MicroConfig(OnGrid):
     kind: ClassVar[str] = "micro"
     about: ClassVar[str] = "a µNCA"
 
+    steps: int = 1700
+    """Training steps; with fewer, many an automaton does not repair what is erased."""
+    drops: tuple[int, int] = (850, 1360)
+    """Training steps from which on the learning rate is three tenths of what it was."""
     channels: int = 4
     """Numbers in a cell: 4, 6, 8 or 12, which make 68, 150, 264 or 588 parameters."""
 
