@@ -8,6 +8,9 @@ import jax.numpy as jnp
 
 from neuralmutator.core import check
 
+RandomMask = Callable[[jax.Array], jax.Array]
+"""``(key) -> f32[..., 1]``, what cells are multiplied by."""
+
 
 class Starts(NamedTuple):
     """Where the rollouts of a batch start, as pure functions over a pool f32[N, ..., C], which may be empty."""
@@ -33,27 +36,35 @@ def same_start(start: jax.Array, batch_size: int = 8) -> Starts:
 
 
 def renewed_starts(
-    start: Callable[[jax.Array], jax.Array], batch_size: int = 4, pool_size: int = 128, renew: float = 1 / 8
+    start: Callable[[jax.Array], jax.Array],
+    batch_size: int = 4,
+    pool_size: int = 128,
+    renew: float = 1 / 8,
+    damage: RandomMask | None = None,
+    damaged: int = 0,
 ) -> Starts:
-    """Rollouts start from what earlier ones became; now and then one of a batch begins anew.
+    """Rollouts start from what earlier ones became; now and then one of a batch begins anew, and some are damaged.
 
     Args:
         start: ``(key) -> cells f32[..., C]``, what cells begin as.
         batch_size: of the cells that are drawn from the pool, all of them different.
         pool_size: lattices of cells in the pool.
         renew: probability that the first of a batch begins anew.
+        damage: what cells are multiplied by.
+        damaged: cells of a batch that are damaged, the last ones.
 
     Raises:
         ValueError: if a number is out of range.
     """
     check.whole(1, batch_size=batch_size)
+    _check_damage(damage, damaged, batch_size)
     check.whole(batch_size, pool_size=pool_size)
     check.number(0, 1, renew=renew)
 
     def draw(key: jax.Array, pool: jax.Array) -> tuple[jax.Array, jax.Array]:
         key_places, key_renew, key_start = jax.random.split(key, 3)
         places = _places(key_places, pool_size, batch_size)
-        cells = pool[places]
+        cells = _with_damage(jax.random.fold_in(key, 3), pool[places], damage, damaged)
         first = jnp.where(jax.random.bernoulli(key_renew, renew), start(key_start), cells[0])
         return cells.at[0].set(first), places
 
@@ -66,7 +77,7 @@ def renewed_starts(
 def pool_starts(
     start: jax.Array,
     loss: Callable[[jax.Array], jax.Array],
-    damage: Callable[[jax.Array], jax.Array] | None = None,
+    damage: RandomMask | None = None,
     damaged: int = 0,
     batch_size: int = 8,
     pool_size: int = 1024,
@@ -79,7 +90,7 @@ def pool_starts(
     Args:
         start: f32[H, W, C], what the pool is full of at first.
         loss: ``(grid) -> f32[]``.
-        damage: ``(key) -> f32[H, W, 1]``, what a grid is multiplied by.
+        damage: what a grid is multiplied by.
         damaged: grids of a batch that are damaged.
         batch_size: grids that are drawn, all of them different.
         pool_size: grids in the pool.
@@ -88,24 +99,31 @@ def pool_starts(
         ValueError: if a number is out of range.
     """
     check.whole(2, batch_size=batch_size)
-    check.whole(0, damaged=damaged)
-    if damaged >= batch_size:
-        raise ValueError(f"damaged must lie between 0 and {batch_size - 1}, got {damaged!r}")
+    _check_damage(damage, damaged, batch_size)
     check.whole(batch_size, pool_size=pool_size)
-    if damaged and damage is None:
-        raise ValueError(f"damage must be given where grids are damaged, got None for {damaged}")
 
     def draw(key: jax.Array, pool: jax.Array) -> tuple[jax.Array, jax.Array]:
         key_places, key_damage = jax.random.split(key)
         places = _places(key_places, pool_size, batch_size)
         places = places[jnp.argsort(-jax.vmap(loss)(pool[places]))]  # the worst first
-        grids = pool[places].at[0].set(start)
-        if damage is not None:
-            masks = jax.vmap(damage)(jax.random.split(key_damage, damaged))
-            grids = grids.at[batch_size - damaged :].multiply(masks)
-        return grids, places
+        return _with_damage(key_damage, pool[places].at[0].set(start), damage, damaged), places
 
     return Starts(batch_size, lambda key: jnp.broadcast_to(start, (pool_size, *start.shape)), draw, _put)
+
+
+def _check_damage(damage: RandomMask | None, damaged: int, batch_size: int) -> None:
+    check.whole(0, damaged=damaged)
+    if damaged >= batch_size:
+        raise ValueError(f"damaged must lie between 0 and {batch_size - 1}, got {damaged!r}")
+    if damaged and damage is None:
+        raise ValueError(f"damage must be given where grids are damaged, got None for {damaged}")
+
+
+def _with_damage(key: jax.Array, cells: jax.Array, damage: RandomMask | None, damaged: int) -> jax.Array:
+    """Cells [B, ..., C], the last `damaged` of them damaged."""
+    if damage is None or not damaged:
+        return cells
+    return cells.at[cells.shape[0] - damaged :].multiply(jax.vmap(damage)(jax.random.split(key, damaged)))
 
 
 def _places(key: jax.Array, pool_size: int, batch_size: int) -> jax.Array:

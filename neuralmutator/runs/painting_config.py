@@ -43,6 +43,8 @@ class OnGrid(Painting):
 
     size: int = 64
     """Height and width of the grid, cells."""
+    damaged: int = 0
+    """Rollouts of a batch that begin with a part erased, half of the grid or a disc."""
 
 
 @dataclass(frozen=True)

@@ -72,6 +72,18 @@ def test_now_and_then_one_begins_anew():
     assert 30 <= sum(renewed) <= 70  # 50 are expected, and 6 is their standard deviation
     kept = starts.keep(pool, places, cells - 5)
     np.testing.assert_array_equal(kept[places], cells - 5)
+    damaging = nca.renewed_starts(start, 3, 8, renew=0.25, damage=lambda key: start(key)[:, :1], damaged=2)
+    damaged, same = damaging.draw(jax.random.key(5), pool)
+    whole, places = starts.draw(jax.random.key(5), pool)
+    np.testing.assert_array_equal(same, places)
+    np.testing.assert_array_equal(damaged[0], whole[0])
+    masks = np.asarray(damaged[1:] / whole[1:])
+    assert ((masks >= 0) & (masks < 1)).all() and len(np.unique(masks.round(5))) == 4
+    np.testing.assert_allclose(masks, np.broadcast_to(masks[..., :1], masks.shape), rtol=1e-6)
+    with pytest.raises(ValueError, match="damaged must lie between 0 and 2, got 3"):
+        nca.renewed_starts(start, 3, 8, damage=start, damaged=3)
+    with pytest.raises(ValueError, match="damage must be given where grids are damaged"):
+        nca.renewed_starts(start, 3, 8, damaged=1)
     with pytest.raises(ValueError, match="renew must lie between 0 and 1, got 2"):
         nca.renewed_starts(start, renew=2)
     with pytest.raises(ValueError, match=r"pool_size must be .* at least 4, got 3"):
