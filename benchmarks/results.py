@@ -32,10 +32,12 @@ TASKS = {
 }
 
 
-def measure(env: str, preset: str, first_seed: int, episodes: int = 100) -> dict:
+def measure(env: str, preset: str, first_seed: int, final_decay: float | None = None, episodes: int = 100) -> dict:
     """Evolves all seeds of one task with one preset and plays their champions."""
     generations, evaluations, seeds, original = TASKS[env]
     config = dataclasses.replace(by_name[preset], env=env, generations=generations, episodes=evaluations)
+    if final_decay is not None:
+        config = dataclasses.replace(config, final_decay=final_decay)
     evolution, policy = build_evolution(config), build_policy(config)
     champions, populations, seconds = [], [], []
     for seed in range(first_seed, first_seed + seeds):
@@ -61,6 +63,7 @@ def main(
     envs: tuple[str, ...] = tuple(TASKS),
     presets: tuple[Name, ...] = ("default", "speciated", "original"),
     first_seed: int = 200,
+    final_decay: float | None = None,
     output: Path | None = None,
 ) -> None:
     """Prints one row per task and preset.
@@ -69,13 +72,14 @@ def main(
         envs: environments to measure.
         presets: presets to measure.
         first_seed: of each row; the presets were chosen on 0 to 103.
+        final_decay: in place of the presets' own.
         output: a file that gets one JSON line per row, as soon as it is measured.
     """
     table = Table("environment", "preset", "seeds", "champion: median [min, max]", "population", "s a run", "original")
     rows = []
     for env in envs:
         for preset in presets:
-            row = measure(env, preset, first_seed)
+            row = measure(env, preset, first_seed, final_decay)
             rows.append(row)
             if output is not None:
                 with open(output, "a") as file:
