@@ -114,7 +114,7 @@ def pool_starts(
 def _check_damage(damage: RandomMask | None, damaged: int, batch_size: int) -> None:
     check.whole(0, damaged=damaged)
     if damaged >= batch_size:
-        raise ValueError(f"damaged must lie between 0 and {batch_size - 1}, got {damaged!r}")
+        raise ValueError(f"damaged must be less than batch_size, {batch_size}, got {damaged!r}")
     if damaged and damage is None:
         raise ValueError(f"damage must be given where grids are damaged, got None for {damaged}")
 

@@ -70,9 +70,11 @@ class MicroConfig(OnGrid):
     about: ClassVar[str] = "a µNCA"
 
     steps: int = 1700
-    """Training steps; with fewer, many an automaton does not repair what is erased."""
+    """Training steps."""
     drops: tuple[int, int] = (850, 1360)
     """Training steps from which on the learning rate is three tenths of what it was."""
+    damaged: int = 1
+    """Rollouts of a batch that begin with a part erased, half of the grid or a disc."""
     channels: int = 4
     """Numbers in a cell: 4, 6, 8 or 12, which make 68, 150, 264 or 588 parameters."""
 

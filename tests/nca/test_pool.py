@@ -43,7 +43,7 @@ def test_the_worst_is_replaced_and_the_best_are_damaged():
     [
         ({"batch_size": 1}, "batch_size must be .* at least 2, got 1"),
         ({"batch_size": 4, "pool_size": 3}, "pool_size must be .* at least 4, got 3"),
-        ({"damage": damage, "damaged": 8}, "damaged must lie between 0 and 7, got 8"),
+        ({"damage": damage, "damaged": 8}, "damaged must be less than batch_size, 8, got 8"),
         ({"damaged": -1}, "damaged must be .* got -1"),
         ({"damaged": 1}, "damage must be given"),
     ],
@@ -80,7 +80,7 @@ def test_now_and_then_one_begins_anew():
     masks = np.asarray(damaged[1:] / whole[1:])
     assert ((masks >= 0) & (masks < 1)).all() and len(np.unique(masks.round(5))) == 4
     np.testing.assert_allclose(masks, np.broadcast_to(masks[..., :1], masks.shape), rtol=1e-6)
-    with pytest.raises(ValueError, match="damaged must lie between 0 and 2, got 3"):
+    with pytest.raises(ValueError, match="damaged must be less than batch_size, 3, got 3"):
         nca.renewed_starts(start, 3, 8, damage=start, damaged=3)
     with pytest.raises(ValueError, match="damage must be given where grids are damaged"):
         nca.renewed_starts(start, 3, 8, damaged=1)

@@ -166,7 +166,7 @@ def test_the_learning_rate_drops():
         ({"regime": "persistent", "batch_size": 1}, "batch_size must be .* at least 2, got 1"),
         ({"regime": "growing", "lengths": (9, 9)}, r"lengths must be two growing .* got \(9, 9\)"),
         ({"regime": "growing", "margins": (3, 6)}, r"margins must leave .* got \(3, 6\)"),
-        ({"regime": "regenerating", "damaged": 4}, "damaged must lie between 0 and 3, got 4"),
+        ({"regime": "regenerating", "damaged": 4}, "damaged must be less than batch_size, 4, got 4"),
     ],
 )
 def test_bad_input(options, message):

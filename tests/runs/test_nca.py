@@ -75,7 +75,7 @@ def test_resuming_takes_the_same_options(finished):
         ({"channels": 3}, "channels must be"),
         ({"seed": -1}, "seed must be"),
         ({"damage": "square"}, "damage must be"),
-        ({"regime": "regenerating", "damaged": 2}, "damaged must lie between 0 and 1, got 2"),
+        ({"regime": "regenerating", "damaged": 2}, "damaged must be less than batch_size, 2, got 2"),
         (
             {"init": "growing"},
             "init must be an automaton of 6 channels and 8 hidden.* got 'growing' of 16 and 128",

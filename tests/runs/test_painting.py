@@ -17,7 +17,7 @@ from neuralmutator.runs.page import page
 from neuralmutator.runs.painting import build_run
 from neuralmutator.runs.painting_config import MeshConfig, MicroConfig, ReactionConfig, TextureConfig
 
-SHARED = {"size": 56, "image_size": 56, "steps": 4, "drops": (2, 3), "lengths": (2, 3), "batch_size": 1, "pool_size": 2}
+SHARED = {"size": 56, "image_size": 56, "steps": 4, "drops": (2, 3), "lengths": (2, 3), "batch_size": 2, "pool_size": 2}
 SMALL = MicroConfig("stripes", **SHARED)
 
 
