@@ -44,7 +44,7 @@ class OnGrid(Painting):
     size: int = 64
     """Height and width of the grid, cells."""
     damaged: int = 0
-    """Rollouts of a batch that begin with a part erased, half of the grid or a disc."""
+    """Rollouts of a batch that begin with a part erased, half of the grid or a disc: 1 if a wound makes it explode."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +73,6 @@ class MicroConfig(OnGrid):
     """Training steps."""
     drops: tuple[int, int] = (850, 1360)
     """Training steps from which on the learning rate is three tenths of what it was."""
-    damaged: int = 1
-    """Rollouts of a batch that begin with a part erased, half of the grid or a disc."""
     channels: int = 4
     """Numbers in a cell: 4, 6, 8 or 12, which make 68, 150, 264 or 588 parameters."""
 
