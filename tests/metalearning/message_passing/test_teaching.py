@@ -62,13 +62,13 @@ def test_a_pool_has_so_many_learners():
 
 @pytest.mark.slow
 def test_rules_learn_to_teach():
-    """Fresh rules leave a learner as it was; after three hundred meta-steps, lessons help it."""
+    """Fresh rules leave a learner as it was; after five hundred meta-steps, lessons help it."""
     sizes = (1, 10, 1)
     agents = mp.agents(sizes, "tanh", message=4, hidden=3, widths=(16, 8), start=mp.spread_start(sizes))
     draw, key = mp.sinusoids(), jax.random.key(0)
     pair = mp.trainer(agents, draw, 3e-3)
     before = jax.jit(pair.init)(key)
-    after, info = jax.jit(lambda state: rollout(pair.step, key, state, 300))(before)
+    after, info = jax.jit(lambda state: rollout(pair.step, key, state, 500))(before)
     keys = jax.random.split(jax.random.key(1), 100)
     curve = jax.jit(lambda p: jax.lax.map(lambda key: mp.learning_curve(agents, draw, p, key), keys).mean(0))
     fresh, taught = curve(before.params), curve(after.params)
