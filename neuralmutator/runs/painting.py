@@ -57,14 +57,13 @@ def make_trainer(config: Painting, settings: Mapping[str, Any], data: Data) -> n
     """
     automaton = make_automaton(config.kind, settings, data.surface)
     shape = _shape(config, data.surface)
-    damaged = config.damaged if isinstance(config, OnGrid) else 0
     starts = nca.renewed_starts(
         lambda key: automaton.start(key, shape),
         config.batch_size,
         config.pool_size,
         config.renew,
-        lambda key: nca.random_damage(key, *shape),
-        damaged,
+        damage=lambda key: nca.random_damage(key, *shape),
+        damaged=config.damaged if isinstance(config, OnGrid) else 0,
     )
     first, second = config.drops
     schedule = optax.piecewise_constant_schedule(config.learning_rate, {first: 0.3, second: 0.3})

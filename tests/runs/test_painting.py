@@ -130,6 +130,17 @@ def test_a_training_paints(tmp_path):
     assert train(config, tmp_path / "run")["share_of_shuffled_pixels"] < 0.5
 
 
+def test_a_part_is_erased_where_damage_is_wanted():
+    """Of two rollouts that begin alike, the last alone begins damaged."""
+    ended = []
+    for damaged in (0, 1):
+        run = build_run(dataclasses.replace(SMALL, damaged=damaged))
+        state = jax.jit(run.init)(jax.random.key(0))
+        ended.append(np.asarray(jax.jit(run.step)(jax.random.key(1), state, run.data)[0].pool))
+    same = [np.array_equal(whole, hurt) for whole, hurt in zip(*ended, strict=True)]
+    assert sorted(same) == [False, True]
+
+
 def test_what_is_bundled_is_of_every_kind():
     assert len([name for name in PAINTED if name.startswith("micro-")]) == 12
     for name in PAINTED:
@@ -169,6 +180,7 @@ def test_a_file_of_ones_own(tmp_path):
     ("change", "message"),
     [
         ({"image": "nothing such"}, "image must be an image file or one of dots, stripes, checks, voronoi"),
+        ({"damaged": 2}, "damaged must be less than batch_size, 2, got 2"),
         ({"channels": 5}, "channels must be one of 4, 6, 8, 12, got 5"),
         ({"size": 40}, r"size must be .* at least 56, got 40"),
         ({"image_size": 40}, r"image_size must be .* at least 56, got 40"),

@@ -45,7 +45,7 @@ def rotations(normals: jax.Array) -> jax.Array:
 
 
 def normals_of(key: jax.Array, *shapes: tuple[int, ...]) -> list[jax.Array]:
-    """Normal numbers in one draw, since XLA takes a second to compile each."""
+    """Normal numbers, f32 of each of these shapes, in one draw, since XLA takes a second to compile each."""
     ends = np.cumsum([int(np.prod(shape)) for shape in shapes])
     parts = jnp.split(jax.random.normal(key, (ends[-1],)), ends[:-1])
     return [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]

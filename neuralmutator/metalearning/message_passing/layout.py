@@ -83,7 +83,11 @@ def lay_out(
 
 
 def unpack(plan: Plan, params: jax.Array) -> Tree:
-    """Arrays by agent and name, of f32[P]."""
+    """Arrays by agent and name, of parameters f32[P].
+
+    Raises:
+        ValueError: if there are more or fewer parameters.
+    """
     lengths = [math.prod(shape) for shape in plan.shapes.values()]
     if params.shape != (sum(lengths),):
         raise ValueError(f"params must have shape ({sum(lengths)},), got {params.shape}")
@@ -95,7 +99,7 @@ def unpack(plan: Plan, params: jax.Array) -> Tree:
 
 
 def pack(plan: Plan, tree: Tree) -> jax.Array:
-    """The inverse of `unpack`."""
+    """The inverse of `unpack`: f32[P]."""
     return jnp.concatenate([tree[agent][name].ravel() for agent, name in plan.shapes])
 
 

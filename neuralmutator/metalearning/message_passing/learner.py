@@ -28,7 +28,7 @@ class Learner(NamedTuple):
 
 
 def begin(plan: Plan, key: jax.Array, batch: int) -> Learner:
-    """A learner that knows nothing, for batches of a size."""
+    """A learner that knows nothing: weights and biases as the plan starts, memories f32[batch, ..., memory] of 0."""
     check.whole(1, batch=batch)
     weights, biases = plan.start(key)
     memories = {}
@@ -72,13 +72,22 @@ def losses_of(plan: Plan, prediction: jax.Array, y: jax.Array) -> tuple[jax.Arra
 
 
 def mean_loss(plan: Plan, prediction: jax.Array, y: jax.Array) -> jax.Array:
-    """Half the square of the error, mean over examples and outputs; or the cross-entropy in nats."""
+    """Half the square of the error, mean over examples and outputs; or the cross-entropy in nats, mean over examples.
+
+    Args:
+        plan: of the agents.
+        prediction: f32[n, out].
+        y: f32[n, out].
+
+    Returns:
+        f32[].
+    """
     losses, _ = losses_of(plan, prediction, y)
     return jnp.mean(losses) if plan.loss == "squared" else jnp.mean(jnp.sum(losses, axis=-1))
 
 
 def narrow_start(sizes: tuple[int, ...], std: float, key: jax.Array) -> tuple[Layers, Layers]:
-    """Small normal weights, no biases: the paper's start."""
+    """Small normal weights f32[in, out] of every layer, biases f32[out] of 0: the paper's start."""
     pairs = list(itertools.pairwise(sizes))
     noise = std * jax.random.normal(key, (sum(i * o for i, o in pairs),))
     parts = jnp.split(noise, np.cumsum([i * o for i, o in pairs])[:-1])

@@ -13,7 +13,19 @@ from neuralmutator.metalearning.message_passing.lessons import Lesson, check_les
 
 
 def learn_step(plan: Plan, fused: Tree, learner: Learner, x: jax.Array, y: jax.Array, stats: Any = None) -> Learner:
-    """One step of learning: forwards, then messages from the loss back to the input."""
+    """One step of learning: forwards, then messages from the loss back to the input.
+
+    Args:
+        plan: of the agents.
+        fused: of `fused_rules`.
+        learner: before.
+        x: f32[B, in].
+        y: f32[B, out].
+        stats: a dict, if what agents' inputs are divided by is to be measured, and noted in it.
+
+    Raises:
+        ValueError: if the learner has begun with batches of another size.
+    """
     memories = dict(learner.memories)
     if x.shape[0] != memories["loss"].shape[0]:
         raise ValueError(f"learner must have begun with batches of {x.shape[0]}, not {memories['loss'].shape[0]}")
@@ -102,7 +114,7 @@ Stats = dict[str, dict[str, jax.Array]]
 
 
 def calibrate(plan: Plan, params: jax.Array, learner: Learner, lesson: Lesson) -> jax.Array:
-    """Measures, over the steps of one lesson, what agents' inputs are divided by and what a change of nothing is."""
+    """Parameters f32[P] with what one lesson measures: what inputs are divided by, what a change of nothing is."""
     check_lesson(plan.sizes, lesson)
     tree = unpack(plan, params)
     fused = fused_rules(plan, tree)
