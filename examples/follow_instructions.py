@@ -199,7 +199,7 @@ def draw(predictor, controllers, sentences):
         axis.plot(places[:, 1], places[:, 0], color="black", lw=2, label="with the map")
         axis.plot(*new.places[0, ::-1], "k*", ms=14, label="start")
         axis.set(title=say(*np.asarray(new.sentence)).replace(", ", ",\n"), xticks=[], yticks=[])
-    axes[0, 0].legend(loc="best")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
     figure.savefig("follow_instructions.png", dpi=80)
 
 
